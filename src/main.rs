@@ -1,0 +1,3 @@
+//! Transom: parse, dispatch.
+
+fn main() {}

@@ -1,0 +1,179 @@
+//! Resources: every object held, by kind, and the facts observed in the world.
+//!
+//! Events come in, one batch at a time; what each batch changed comes out as a [`Change`], so that the
+//! controller knows whether routes must be translated anew or only endpoints moved. No I/O, no meaning.
+
+mod event;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use crate::api::backend_tls_policy::BackendTlsPolicy;
+use crate::api::gateway::Gateway;
+use crate::api::gateway_class::GatewayClass;
+use crate::api::grpc_route::GrpcRoute;
+use crate::api::http_route::HttpRoute;
+use crate::api::l4_route::{TcpRoute, UdpRoute};
+use crate::api::listener_set::ListenerSet;
+use crate::api::reference_grant::ReferenceGrant;
+use crate::api::tls_route::TlsRoute;
+use crate::api::{ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectKey, ObjectRef, Secret, Service};
+
+pub use event::{Batch, BindState, Event};
+
+/// Label by which an EndpointSlice names its Service.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// Every object held, by kind and key, and the observed facts.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "one map a kind, named as the kind")]
+pub struct Resources {
+    pub gateway_classes: BTreeMap<ObjectKey, GatewayClass>,
+    pub gateways: BTreeMap<ObjectKey, Gateway>,
+    pub listener_sets: BTreeMap<ObjectKey, ListenerSet>,
+    pub http_routes: BTreeMap<ObjectKey, HttpRoute>,
+    pub grpc_routes: BTreeMap<ObjectKey, GrpcRoute>,
+    pub tls_routes: BTreeMap<ObjectKey, TlsRoute>,
+    pub tcp_routes: BTreeMap<ObjectKey, TcpRoute>,
+    pub udp_routes: BTreeMap<ObjectKey, UdpRoute>,
+    pub reference_grants: BTreeMap<ObjectKey, ReferenceGrant>,
+    pub backend_tls_policies: BTreeMap<ObjectKey, BackendTlsPolicy>,
+    pub namespaces: BTreeMap<ObjectKey, Namespace>,
+    pub services: BTreeMap<ObjectKey, Service>,
+    pub endpoint_slices: BTreeMap<ObjectKey, EndpointSlice>,
+    pub secrets: BTreeMap<ObjectKey, Secret>,
+    pub config_maps: BTreeMap<ObjectKey, ConfigMap>,
+    /// EndpointSlices of each Service (by [`SERVICE_NAME_LABEL`], same namespace).
+    pub slices_of: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// What became of each address that was to be bound.
+    pub binds: BTreeMap<SocketAddr, BindState>,
+}
+
+/// What a batch changed. `routes` says that the graph must be translated anew; otherwise only the endpoints
+/// of `services` moved (architecture.md, invariant 13).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Something other than endpoints changed.
+    pub routes: bool,
+    /// Services whose EndpointSlices changed.
+    pub services: BTreeSet<ObjectKey>,
+}
+
+impl Change {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.routes && self.services.is_empty()
+    }
+}
+
+impl Resources {
+    /// Applies one event and adds to `change` what it changed. An object equal to the one held changes nothing.
+    pub fn apply(&mut self, event: Event, change: &mut Change) {
+        match event {
+            Event::Apply(Object::EndpointSlice(slice)) => self.apply_slice(*slice, change),
+            Event::Delete(ObjectRef { kind: Kind::EndpointSlice, key }) => {
+                if let Some(old) = self.endpoint_slices.remove(&key) {
+                    self.unlink_slice(&key, &old, change);
+                }
+            }
+            Event::Apply(object) => change.routes |= self.insert(object),
+            Event::Delete(object_ref) => change.routes |= self.remove(&object_ref),
+            Event::Binds(binds) => {
+                change.routes |= self.binds != binds;
+                self.binds = binds;
+            }
+        }
+    }
+
+    fn apply_slice(&mut self, slice: EndpointSlice, change: &mut Change) {
+        let key = crate::api::object::key_of(&slice.metadata);
+        let old = self.endpoint_slices.get(&key);
+        if old.is_some_and(|old| same_endpoints(old, &slice)) {
+            return;
+        }
+        if let Some(old) = self.endpoint_slices.remove(&key) {
+            self.unlink_slice(&key, &old, change);
+        }
+        if let Some(service) = service_of(&slice) {
+            self.slices_of.entry(service.clone()).or_default().insert(key.clone());
+            change.services.insert(service);
+        }
+        self.endpoint_slices.insert(key, slice);
+    }
+
+    fn unlink_slice(&mut self, key: &ObjectKey, old: &EndpointSlice, change: &mut Change) {
+        let Some(service) = service_of(old) else { return };
+        if let Some(slices) = self.slices_of.get_mut(&service) {
+            slices.remove(key);
+            if slices.is_empty() {
+                self.slices_of.remove(&service);
+            }
+        }
+        change.services.insert(service);
+    }
+
+    fn insert(&mut self, object: Object) -> bool {
+        let key = object.key();
+        match object {
+            Object::GatewayClass(o) => put(&mut self.gateway_classes, key, *o),
+            Object::Gateway(o) => put(&mut self.gateways, key, *o),
+            Object::ListenerSet(o) => put(&mut self.listener_sets, key, *o),
+            Object::HttpRoute(o) => put(&mut self.http_routes, key, *o),
+            Object::GrpcRoute(o) => put(&mut self.grpc_routes, key, *o),
+            Object::TlsRoute(o) => put(&mut self.tls_routes, key, *o),
+            Object::TcpRoute(o) => put(&mut self.tcp_routes, key, *o),
+            Object::UdpRoute(o) => put(&mut self.udp_routes, key, *o),
+            Object::ReferenceGrant(o) => put(&mut self.reference_grants, key, *o),
+            Object::BackendTlsPolicy(o) => put(&mut self.backend_tls_policies, key, *o),
+            Object::Namespace(o) => put(&mut self.namespaces, key, *o),
+            Object::Service(o) => put(&mut self.services, key, *o),
+            Object::EndpointSlice(o) => put(&mut self.endpoint_slices, key, *o),
+            Object::Secret(o) => put(&mut self.secrets, key, *o),
+            Object::ConfigMap(o) => put(&mut self.config_maps, key, *o),
+        }
+    }
+
+    fn remove(&mut self, object_ref: &ObjectRef) -> bool {
+        let key = &object_ref.key;
+        match object_ref.kind {
+            Kind::GatewayClass => self.gateway_classes.remove(key).is_some(),
+            Kind::Gateway => self.gateways.remove(key).is_some(),
+            Kind::ListenerSet => self.listener_sets.remove(key).is_some(),
+            Kind::HttpRoute => self.http_routes.remove(key).is_some(),
+            Kind::GrpcRoute => self.grpc_routes.remove(key).is_some(),
+            Kind::TlsRoute => self.tls_routes.remove(key).is_some(),
+            Kind::TcpRoute => self.tcp_routes.remove(key).is_some(),
+            Kind::UdpRoute => self.udp_routes.remove(key).is_some(),
+            Kind::ReferenceGrant => self.reference_grants.remove(key).is_some(),
+            Kind::BackendTlsPolicy => self.backend_tls_policies.remove(key).is_some(),
+            Kind::Namespace => self.namespaces.remove(key).is_some(),
+            Kind::Service => self.services.remove(key).is_some(),
+            Kind::EndpointSlice => self.endpoint_slices.remove(key).is_some(),
+            Kind::Secret => self.secrets.remove(key).is_some(),
+            Kind::ConfigMap => self.config_maps.remove(key).is_some(),
+        }
+    }
+}
+
+/// The Service that an EndpointSlice belongs to, by its label.
+#[must_use]
+pub fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+    Some(ObjectKey::new(slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
+}
+
+fn same_endpoints(a: &EndpointSlice, b: &EndpointSlice) -> bool {
+    a.endpoints == b.endpoints
+        && a.ports == b.ports
+        && a.address_type == b.address_type
+        && service_of(a) == service_of(b)
+}
+
+fn put<T: PartialEq>(map: &mut BTreeMap<ObjectKey, T>, key: ObjectKey, object: T) -> bool {
+    if map.get(&key) == Some(&object) {
+        return false;
+    }
+    map.insert(key, object);
+    true
+}

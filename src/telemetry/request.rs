@@ -1,0 +1,67 @@
+//! One finished request, as metrics and the access log are told of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Reason;
+
+/// All that is recorded of one request. Built on the stack by the data worker; nothing in it is cloned.
+#[derive(Debug)]
+pub struct RequestRecord<'a> {
+    /// The listener that took it, if any did.
+    pub listener: Option<ListenerLabels<'a>>,
+    /// The rule that matched, if any did.
+    pub route: Option<RouteLabels<'a>>,
+    /// Method as received.
+    pub method: &'a str,
+    /// Host as matched.
+    pub host: &'a str,
+    /// Path as matched and forwarded, without query.
+    pub path: &'a str,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'static str,
+    /// Whether the client came over TLS.
+    pub tls: bool,
+    /// Status code sent; 0 if none was.
+    pub code: u16,
+    /// Why the answer is the gateway's own.
+    pub reason: Reason,
+    /// The client.
+    pub client: Option<SocketAddr>,
+    /// The endpoint that answered or was tried last.
+    pub upstream: Option<SocketAddr>,
+    /// From the first byte of the request to the last of the answer.
+    pub duration: Duration,
+    /// Part of it spent waiting for the upstream.
+    pub upstream_duration: Duration,
+    /// Bytes of the request's body.
+    pub bytes_received: u64,
+    /// Bytes of the answer's body.
+    pub bytes_sent: u64,
+    /// What went wrong, for a person; never a secret.
+    pub error: Option<&'a str>,
+}
+
+/// Whose listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerLabels<'a> {
+    /// Namespace of the Gateway.
+    pub namespace: &'a str,
+    /// Name of the Gateway.
+    pub gateway: &'a str,
+    /// Name of the listener.
+    pub listener: &'a str,
+}
+
+/// Whose rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RouteLabels<'a> {
+    /// Kind of route.
+    pub kind: &'static str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Position of the rule.
+    pub rule: u32,
+}

@@ -1,0 +1,67 @@
+//! PURE. Objects in, a [`Snapshot`] and [`Statuses`] out; total, deterministic, no I/O, no clock, no logging.
+//!
+//! Three stages: `graph/` resolves every reference and keeps what is wrong as data; `compile/` reads the graph
+//! into what the data plane serves; `report/` reads the same graph into what people are told.
+
+pub mod report;
+
+use crate::snapshot::{EndpointSet, Snapshot, UpstreamId};
+use crate::store::Resources;
+
+pub use report::{Finding, Severity, Statuses};
+
+/// What the translator must know beside the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The `controllerName` whose GatewayClasses are ours.
+    pub controller_name: String,
+    /// Where the objects come from: files may leave out what an API server would add.
+    pub origin: Origin,
+    /// Whether `Resources::binds` tells the truth yet, or every bind is taken to succeed (`transom check`).
+    pub binds: Binds,
+    /// Added to each listener port below 1024 when it is bound.
+    pub port_offset: u16,
+}
+
+/// Where the objects come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Files: Namespaces may be absent, a missing generation counts as 1.
+    Files,
+    /// An API server.
+    Kubernetes,
+}
+
+/// How `Programmed` is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binds {
+    /// As if every address could be bound.
+    Assumed,
+    /// By `Resources::binds`; an address that is not in it is pending.
+    Observed,
+}
+
+/// Everything read off one graph.
+#[derive(Debug)]
+pub struct Translation {
+    /// For the data plane.
+    pub snapshot: Snapshot,
+    /// For the API, or `check -o yaml`.
+    pub statuses: Statuses,
+    /// Every problem and note, for people, sorted by object.
+    pub findings: Vec<Finding>,
+}
+
+/// Translates everything.
+#[must_use]
+pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
+    let _ = (resources, settings);
+    Translation { snapshot: Snapshot::default(), statuses: Statuses::default(), findings: Vec::new() }
+}
+
+/// The endpoints of one upstream, without translating anything else.
+#[must_use]
+pub fn endpoints(resources: &Resources, id: &UpstreamId) -> EndpointSet {
+    let _ = (resources, id);
+    EndpointSet::default()
+}
