@@ -86,6 +86,28 @@ impl Resources {
         }
     }
 
+    /// How many objects of each kind are held.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            (Kind::GatewayClass.name(), self.gateway_classes.len()),
+            (Kind::Gateway.name(), self.gateways.len()),
+            (Kind::ListenerSet.name(), self.listener_sets.len()),
+            (Kind::HttpRoute.name(), self.http_routes.len()),
+            (Kind::GrpcRoute.name(), self.grpc_routes.len()),
+            (Kind::TlsRoute.name(), self.tls_routes.len()),
+            (Kind::TcpRoute.name(), self.tcp_routes.len()),
+            (Kind::UdpRoute.name(), self.udp_routes.len()),
+            (Kind::ReferenceGrant.name(), self.reference_grants.len()),
+            (Kind::BackendTlsPolicy.name(), self.backend_tls_policies.len()),
+            (Kind::Namespace.name(), self.namespaces.len()),
+            (Kind::Service.name(), self.services.len()),
+            (Kind::EndpointSlice.name(), self.endpoint_slices.len()),
+            (Kind::Secret.name(), self.secrets.len()),
+            (Kind::ConfigMap.name(), self.config_maps.len()),
+        ]
+    }
+
     fn apply_slice(&mut self, slice: EndpointSlice, change: &mut Change) {
         let key = crate::api::object::key_of(&slice.metadata);
         let old = self.endpoint_slices.get(&key);

@@ -1,0 +1,42 @@
+# The one door. `make help` lists what is behind it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+ARGS ?=
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help deps run test lint fmt bench check-upstream schema fuzz image clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## cmake, a C compiler and make, which Pingora's compression libraries need to build
+	@tools/deps.sh
+
+run: deps ## the quick start: a gateway, routes and backends in one process, no cluster (ARGS='-f FILE' for your own)
+	@$(CARGO) run --quiet -- run $(ARGS)
+
+test: deps ## every test; prints the counts
+	@tools/test.sh
+
+lint: deps ## rustfmt, clippy as errors, licences, bans and sources of dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	@tools/deny.sh
+
+fmt: ## format
+	$(CARGO) fmt
+
+bench: deps ## criterion benchmarks of router and translator, then start, memory and propagation with 5,000 routes
+	@tools/bench.sh $(ARGS)
+
+check-upstream: deps ## `transom check` over the Gateway API's own examples and conformance manifests (needs Go)
+	@tests/upstream/check.sh
+
+fuzz: deps ## run each fuzz target for SECONDS (default 60) from its seeds (needs a nightly compiler and cargo-fuzz)
+	@tools/fuzz.sh
+
+clean: ## remove what was built
+	$(CARGO) clean
