@@ -1,0 +1,98 @@
+//! A `transom` process on loopback: started on free ports, waited for, ended by its own pid.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running `transom run -f …`. Killed when dropped.
+pub struct Transom {
+    child: Child,
+    pub admin: SocketAddr,
+}
+
+/// The binary under test: `TRANSOM_BIN` if set (the release build, in benchmarks), else the one cargo built.
+pub fn binary() -> PathBuf {
+    std::env::var_os("TRANSOM_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_transom")), PathBuf::from)
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("loopback").local_addr().expect("bound").port()
+}
+
+impl Transom {
+    /// Starts `transom run -f folder` with its output in `folder/../transom.log`, without waiting.
+    pub fn start(folder: &Path, extra: &[&str]) -> Transom {
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let log = std::fs::File::create(folder.with_extension("log")).expect("log file");
+        let child = Command::new(binary())
+            .args(["run", "-f"])
+            .arg(folder)
+            .args(["--admin-address", &admin.to_string(), "--access-log", "off"])
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("log file"))
+            .stderr(log)
+            .spawn()
+            .expect("transom starts");
+        Transom { child, admin }
+    }
+
+    /// Waits until `/readyz` says 200.
+    pub fn ready(mut self, within: Duration) -> Transom {
+        let until = Instant::now() + within;
+        loop {
+            if self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return self;
+            }
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                panic!("transom ended with {status} before it was ready");
+            }
+            assert!(Instant::now() < until, "not ready within {within:?}: {:?}", self.get("/readyz"));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// An answer of the admin server, head and body; `None` while it does not listen.
+    pub fn get(&self, path: &str) -> Option<String> {
+        get(self.admin, "admin", path)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, then the exit status, within the bound.
+    pub fn terminate(mut self, within: Duration) -> ExitStatus {
+        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill");
+        assert!(killed.success());
+        let until = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status;
+            }
+            assert!(Instant::now() < until, "still running {within:?} after SIGTERM");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Transom {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request on a connection of its own; the whole answer as text, `None` if there is none.
+pub fn get(address: SocketAddr, host: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    (!answer.is_empty()).then_some(answer)
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Criterion for router and translator, then start, memory and propagation with the release binary.
+# Prints machine and compiler first: a figure without them does not count. FILTER narrows criterion.
+set -euo pipefail
+
+echo "machine: $(nproc) cores, $(awk -F': ' '/model name/{print $2; exit}' /proc/cpuinfo), $(uname -sr)"
+echo "compiler: $(rustc --version); profiles: bench (thin LTO) for criterion, release (fat LTO) for the binary"
+cargo bench --quiet --bench router -- ${FILTER:-}
+cargo bench --quiet --bench translate -- ${FILTER:-}
+cargo build --quiet --release
+TRANSOM_BIN=target/release/transom cargo bench --quiet --bench start
