@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 pub mod api;
+pub mod config;
 pub mod lifecycle;
 pub mod router;
 pub mod snapshot;
