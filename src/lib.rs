@@ -54,6 +54,7 @@
 //! | statuses, condition, finding | the reporting side |
 //! | downstream, upstream, peer, session, phase, filter | as Pingora uses them |
 
+pub mod config;
 pub mod api;
 pub mod store;
 

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-pub use listener::{Bind, BindProtocol, Listener, ListenerId};
+pub use listener::{Bind, BindProtocol, Choice, Listener, ListenerId};
 pub use publish::{Publisher, Reader};
 pub use route::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, WeightedUpstreams};
 pub use upstream::{Endpoint, EndpointSet, Upstream, UpstreamId, UpstreamIndex, UpstreamProtocol};

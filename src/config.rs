@@ -1,0 +1,306 @@
+//! Config: the settings of a start, parsed once and never changed.
+//!
+//! One table below names each setting, its type, its default and its documentation; the flag, the environment
+//! variable, the key of the configuration file and `config/transom.yaml` are all derived from it, so that they
+//! cannot drift apart. What comes in: texts from those places. What goes out: a [`Config`] that cannot be wrong,
+//! or a [`ConfigError`] that names the place, what was found and what is allowed. This room reads no file, no
+//! environment and no command line itself, and does not know what the settings are for.
+
+mod layers;
+mod value;
+
+pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
+pub use value::{AccessLog, AdminAddress, ControllerName, LogFormat, LogLevel, PortOffset, Setting, Span, Workers};
+
+/// Prefix of every environment variable that is a setting.
+pub const ENVIRONMENT_PREFIX: &str = "TRANSOM_";
+
+/// What a setting bears on: what is made of objects, or how they are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Read by everything that translates objects: `run`, `check`, `explain`, `routes`.
+    Translating,
+    /// Read by `run` alone.
+    Serving,
+}
+
+/// One setting, as the command line and the documentation see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Name in snake case, from which its three forms come.
+    pub name: &'static str,
+    /// Its documentation, one line each.
+    pub docs: &'static [&'static str],
+    /// Its default, as it would be written.
+    pub default: &'static str,
+    /// What may be written, in words.
+    pub allowed: &'static str,
+    /// The words that may be written, where it is a choice of words.
+    pub words: &'static [&'static str],
+    /// What it bears on.
+    pub scope: Scope,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal, $scope:ident;)+) => {
+        /// Every setting of a start.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Config {
+            $($(#[doc = $doc])+ #[doc = concat!("\n\nDefault `", $default, "`.")] pub $name: $type,)+
+        }
+
+        impl Config {
+            /// The table of settings, in the order of the documentation.
+            pub const FIELDS: &'static [Field] = &[$(Field {
+                name: stringify!($name),
+                docs: &[$($doc),+],
+                default: $default,
+                allowed: <$type as Setting>::ALLOWED,
+                words: <$type as Setting>::WORDS,
+                scope: Scope::$scope,
+            }),+];
+
+            /// Builds the settings from what the layers say.
+            ///
+            /// # Errors
+            /// The first unknown name or value that is not allowed, with its place.
+            pub fn resolve(layers: &Layers) -> Result<Config, ConfigError> {
+                layers.refuse_unknown()?;
+                Ok(Config { $($name: layers.value(stringify!($name), $default)?,)+ })
+            }
+        }
+    };
+}
+
+settings! {
+    /// The controllerName of the GatewayClasses that are served. Two installs beside each other need two names.
+    controller_name: ControllerName = "transom.dev/gateway-controller", Translating;
+    /// Added to each listener port below 1024 when it is bound, so that ports 80 and 443 can be served without
+    /// privileges: with 8000, port 80 is bound as 8080. Listeners and statuses keep the port that they name.
+    port_offset: PortOffset = "0", Translating;
+    /// Where the admin server listens: /livez, /readyz, /metrics and /config. It has no authentication.
+    admin_address: AdminAddress = "127.0.0.1:15000", Serving;
+    /// Data workers, each one a thread with its own sockets and connection pools. 0 stands for one a core.
+    workers: Workers = "0", Serving;
+    /// The least severe events that are logged.
+    log_level: LogLevel = "info", Serving;
+    /// How events are logged, on standard error: as text for people, or as one JSON object a line.
+    log_format: LogFormat = "text", Serving;
+    /// How each request is logged, on standard output: as one JSON object a line, as text, or not at all.
+    access_log: AccessLog = "json", Serving;
+    /// On SIGTERM or SIGINT: how long new connections are still accepted while /readyz already says no.
+    drain_grace: Span = "5s", Serving;
+    /// After the grace: how long requests in flight may take before they are cut off.
+    drain_limit: Span = "25s", Serving;
+}
+
+impl Field {
+    /// The field of this name in snake case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Field> {
+        Config::FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// The flag, in kebab case and without dashes in front.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The environment variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The key of the configuration file, in camel case.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let mut words = self.name.split('_');
+        let mut key = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let (head, tail) = word.split_at(word.len().min(1));
+            key.push_str(&head.to_ascii_uppercase());
+            key.push_str(tail);
+        }
+        key
+    }
+}
+
+impl Default for Config {
+    /// What is in force when nothing is said.
+    fn default() -> Self {
+        #[allow(clippy::expect_used, reason = "the table's own defaults; a test reads every one of them")]
+        Config::resolve(&Layers::default()).expect("the defaults of the table are allowed values")
+    }
+}
+
+/// The text of `config/transom.yaml`: every setting with its documentation and default.
+#[must_use]
+pub fn documentation() -> String {
+    let mut text = String::from(
+        "# The settings of Transom, each with its default: this file changes nothing.\n\
+         #\n\
+         # Given as `transom run --config FILE`. A flag beats an environment variable, which beats this file: the key\n\
+         # `adminAddress` is also the flag `--admin-address` and the variable `TRANSOM_ADMIN_ADDRESS`. A name that is not\n\
+         # known, here or there, is an error. What is *served* stands in manifests (`transom run -f`), not here.\n",
+    );
+    for field in Config::FIELDS {
+        text.push('\n');
+        for line in field.docs {
+            text.push_str(&format!("#{line}\n"));
+        }
+        text.push_str(&format!("# Allowed: {}. Default: {}.\n", field.allowed, field.default));
+        text.push_str(&format!("{}: {}\n", field.key(), field.default));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/transom.yaml");
+
+    fn layers(file: Option<&str>, variables: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Layers {
+        let mut layers = Layers::default();
+        if let Some(text) = file {
+            layers.read_file("my.yaml", text).unwrap();
+        }
+        layers.read_environment(variables.iter().map(|(k, v)| ((*k).into(), (*v).into()))).unwrap();
+        for (name, value) in flags {
+            layers.set_flag(Field::named(name).unwrap(), value);
+        }
+        layers
+    }
+
+    fn refusal(file: Option<&str>, variables: &[(&str, &str)], flags: &[(&'static str, &str)]) -> String {
+        let mut layers = Layers::default();
+        let read = file
+            .map_or(Ok(()), |text| layers.read_file("my.yaml", text))
+            .and_then(|()| layers.read_environment(variables.iter().map(|(k, v)| ((*k).into(), (*v).into()))));
+        for (name, value) in flags {
+            layers.set_flag(Field::named(name).unwrap(), value);
+        }
+        match read.and_then(|()| Config::resolve(&layers)) {
+            Ok(config) => panic!("accepted: {config:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_documented_file_is_generated_from_the_table_and_parses_to_the_defaults() {
+        if std::env::var_os("UPDATE_CONFIG").is_some() {
+            std::fs::write(DOCUMENTED, documentation()).unwrap();
+        }
+        let text = std::fs::read_to_string(DOCUMENTED).unwrap();
+        assert_eq!(text, documentation(), "refresh with UPDATE_CONFIG=1 cargo test --lib config::");
+        let config = Config::resolve(&layers(Some(&text), &[], &[])).unwrap();
+        assert_eq!(config, Config::default());
+        for field in Config::FIELDS {
+            assert!(text.contains(&format!("\n{}: {}\n", field.key(), field.default)), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_a_variable_a_key_and_a_documented_range() {
+        for field in Config::FIELDS {
+            assert!(!field.docs.is_empty() && !field.allowed.is_empty() && !field.default.is_empty(), "{}", field.name);
+            assert!(field.flag().chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+            assert!(field.variable().starts_with("TRANSOM_"));
+            assert!(field.key().chars().all(char::is_alphabetic));
+        }
+        let admin = Field::named("admin_address").unwrap();
+        assert_eq!((admin.flag(), admin.variable(), admin.key()), (
+            "admin-address".into(),
+            "TRANSOM_ADMIN_ADDRESS".into(),
+            "adminAddress".into()
+        ));
+    }
+
+    #[test]
+    fn flag_beats_environment_beats_file_beats_default() {
+        let file = Some("workers: 2\nlogLevel: debug\naccessLog: text\n");
+        let environment = [("TRANSOM_WORKERS", "3"), ("TRANSOM_LOG_LEVEL", "warn")];
+        let config = Config::resolve(&layers(file, &environment, &[("workers", "4")])).unwrap();
+        assert_eq!(config.workers, Workers(4));
+        assert_eq!(config.log_level, LogLevel::Warn);
+        assert_eq!(config.access_log, AccessLog::Text);
+        assert_eq!(config.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_its_place_and_the_nearest_known_one() {
+        let file = refusal(Some("workers: 1\nadminAdress: 127.0.0.1:1\n"), &[], &[]);
+        assert_eq!(file, "my.yaml:2: unknown field \"adminAdress\"; did you mean \"adminAddress\"?");
+        let kebab = refusal(Some("admin-address: 127.0.0.1:1\n"), &[], &[]);
+        assert!(kebab.contains("did you mean \"adminAddress\"?"), "{kebab}");
+        let variable = refusal(None, &[("TRANSOM_LOGLEVEL", "info")], &[]);
+        assert_eq!(variable, "unknown environment variable TRANSOM_LOGLEVEL; did you mean TRANSOM_LOG_LEVEL?");
+        let far = refusal(None, &[("TRANSOM_QQQQQQQQQQQQ", "")], &[]);
+        assert!(far.contains("known: TRANSOM_CONFIG, TRANSOM_CONTROLLER_NAME"), "{far}");
+    }
+
+    #[test]
+    fn a_value_that_is_not_allowed_is_refused_with_what_is() {
+        let level = refusal(None, &[], &[("log_level", "inof")]);
+        assert_eq!(
+            level,
+            "--log-level: found \"inof\", allowed: off, error, warn, info, debug or trace; did you mean \"info\"?"
+        );
+        for (name, value) in [
+            ("workers", "-1"),
+            ("workers", "1025"),
+            ("port_offset", "64513"),
+            ("admin_address", "15000"),
+            ("admin_address", "localhost"),
+            ("drain_grace", "5"),
+            ("drain_grace", "1.5s"),
+            ("drain_limit", "25h"),
+            ("controller_name", "transom"),
+            ("controller_name", "/x"),
+            ("log_format", ""),
+        ] {
+            assert!(refusal(None, &[], &[(name, value)]).contains("allowed:"), "{name}={value}");
+        }
+        let file = refusal(Some("# hello\nworkers: many\n"), &[], &[]);
+        assert!(file.starts_with("my.yaml:2: workers: found \"many\""), "{file}");
+        let environment = refusal(None, &[("TRANSOM_WORKERS", "many")], &[]);
+        assert!(environment.starts_with("TRANSOM_WORKERS: found \"many\""), "{environment}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_flat_mapping_is_refused() {
+        for text in ["- workers\n", "workers: [1]\n", "workers: {a: 1}\n", "workers:\n", "workers: 1\nworkers: 2\n", "a: [\n"] {
+            let message = refusal(Some(text), &[], &[]);
+            assert!(message.starts_with("my.yaml"), "{text:?}: {message}");
+        }
+        assert_eq!(Config::resolve(&layers(Some("# nothing\n"), &[], &[])).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn variables_that_kubernetes_makes_for_a_service_named_transom_are_no_settings() {
+        let links = [
+            ("TRANSOM_SERVICE_HOST", "10.0.0.1"),
+            ("TRANSOM_SERVICE_PORT", "80"),
+            ("TRANSOM_SERVICE_PORT_WEB", "80"),
+            ("TRANSOM_PORT", "tcp://10.0.0.1:80"),
+            ("TRANSOM_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("TRANSOM_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("TRANSOM_ADMIN_SERVICE_HOST", "10.0.0.2"),
+            ("TRANSOM_ADMIN_PORT_15000_TCP_PROTO", "tcp"),
+        ];
+        assert_eq!(Config::resolve(&layers(None, &links, &[])).unwrap(), Config::default());
+        assert!(refusal(None, &[("TRANSOM_PORT", "8080")], &[]).contains("TRANSOM_PORT;"));
+    }
+
+    #[test]
+    fn spans_are_written_in_whole_units() {
+        for (text, milliseconds) in [("0s", 0), ("500ms", 500), ("1m30s", 90_000), ("1h", 3_600_000)] {
+            assert_eq!(Span::parse(text).map(|span| span.0.as_millis()), Some(milliseconds), "{text}");
+        }
+        for text in ["", "5", "s", "5 s", "1.5s", "-1s", "5d", "1h1s", "100000s"] {
+            assert_eq!(Span::parse(text), None, "{text}");
+        }
+    }
+}

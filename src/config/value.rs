@@ -1,0 +1,176 @@
+//! The values that settings take: each reads itself from text, and cannot hold what is not allowed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A value that is written as one text, in a file, a variable or a flag.
+pub trait Setting: Sized {
+    /// What may be written, in words.
+    const ALLOWED: &'static str;
+    /// The words that may be written, if it is a choice of words.
+    const WORDS: &'static [&'static str] = &[];
+
+    /// Reads the text; `None` if it is not allowed.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// A `controllerName` of a GatewayClass: a domain and a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControllerName(String);
+
+impl ControllerName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for ControllerName {
+    const ALLOWED: &'static str = "a domain, a slash and a path, as example.com/gateways, at most 253 characters";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (domain, path) = text.split_once('/')?;
+        let label = |l: &str| {
+            !l.is_empty()
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+                && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        let in_path = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+        let fits = text.len() <= 253 && domain.split('.').all(label) && !path.is_empty() && path.bytes().all(in_path);
+        fits.then(|| ControllerName(text.to_owned()))
+    }
+}
+
+/// Address and port of the admin server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminAddress(pub SocketAddr);
+
+impl Setting for AdminAddress {
+    const ALLOWED: &'static str = "an IP address and a port, as 127.0.0.1:15000 or [::1]:15000; port 0 is any free one";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(AdminAddress)
+    }
+}
+
+/// Number of data workers, 0 to 1024; 0 stands for one a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers(pub u16);
+
+impl Setting for Workers {
+    const ALLOWED: &'static str = "a number from 0 to 1024";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|n| *n <= 1024).map(Workers)
+    }
+}
+
+/// What is added to ports below 1024, 0 to 64512.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortOffset(pub u16);
+
+impl Setting for PortOffset {
+    const ALLOWED: &'static str = "a number from 0 to 64512";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|n| *n <= 65_535 - 1_023).map(PortOffset)
+    }
+}
+
+/// A span of time, 0 to one hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl Setting for Span {
+    const ALLOWED: &'static str = "whole numbers with the units h, m, s and ms, as 5s or 1m30s, at most 1h";
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut rest = text;
+        let mut sum: u64 = 0;
+        while !rest.is_empty() {
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (number, after) = rest.split_at(digits);
+            let unit = after.len() - after.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
+            let (unit, after) = after.split_at(unit);
+            let milliseconds = match unit {
+                "h" => 3_600_000,
+                "m" => 60_000,
+                "s" => 1_000,
+                "ms" => 1,
+                _ => return None,
+            };
+            // five digits, as the durations of the Gateway API (GEP-2257)
+            let number: u64 = number.parse().ok().filter(|_| digits <= 5)?;
+            sum += number * milliseconds;
+            rest = after;
+        }
+        (!text.is_empty() && sum <= 3_600_000).then(|| Span(Duration::from_millis(sum)))
+    }
+}
+
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident, $allowed:literal { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// The value as written.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+
+        impl Setting for $name {
+            const ALLOWED: &'static str = $allowed;
+            const WORDS: &'static [&'static str] = &[$($word),+];
+
+            fn parse(text: &str) -> Option<Self> {
+                match text { $($word => Some($name::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+choice! {
+    /// The least severe events that are logged.
+    LogLevel, "off, error, warn, info, debug or trace" {
+        /// Nothing at all.
+        Off = "off",
+        /// What needs a person.
+        Error = "error",
+        /// What may need a person.
+        Warn = "warn",
+        /// What happened.
+        Info = "info",
+        /// What happened to each connection.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// How events are logged.
+    LogFormat, "text or json" {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// How requests are logged.
+    AccessLog, "json, text or off" {
+        /// One JSON object a line.
+        Json = "json",
+        /// For people.
+        Text = "text",
+        /// Not at all.
+        Off = "off",
+    }
+}
