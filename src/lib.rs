@@ -5,6 +5,7 @@ pub mod api;
 pub mod lifecycle;
 pub mod router;
 pub mod snapshot;
+pub mod source;
 pub mod store;
 pub mod telemetry;
 pub mod translate;
