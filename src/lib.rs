@@ -57,6 +57,7 @@
 pub mod config;
 pub mod api;
 pub mod store;
+pub mod source;
 
 pub mod controller;
 pub mod translate;

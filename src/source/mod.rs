@@ -1,0 +1,9 @@
+//! I/O in. What a person or an API server wrote becomes objects of `api/`.
+//!
+//! - `manifest` reads the text of a file: documents, their lines, typed objects or what is wrong with them.
+//! - `schema` refuses what the CRDs of the Gateway API would refuse, and fills in their defaults.
+//!
+//! This room does not know what objects mean: that is `translate/`.
+
+pub mod manifest;
+pub mod schema;
