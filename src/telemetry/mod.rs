@@ -1,7 +1,79 @@
 //! What an operator sees: logs, metrics, and the one vocabulary of local answers. Imports nothing of ours.
+//!
+//! In come finished requests ([`RequestRecord`]) from the data workers and facts about the configuration from the
+//! controller; out go the text that Prometheus scrapes and the lines of the access log. A data worker takes no
+//! lock and shares no cache line with another: each counts for itself ([`Recorder`]), and a scrape adds them up.
 
+pub mod access_log;
+pub mod log;
+pub mod metrics;
 pub mod reason;
+mod recorder;
 pub mod request;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use access_log::AccessLog;
+pub use metrics::{BuildLabels, ConfigMetrics, ProblemStage, SeriesLabels};
 pub use reason::Reason;
+pub use recorder::{ActiveRequest, Recorder};
 pub use request::{ListenerLabels, RequestRecord, RouteLabels};
+
+use metrics::Metrics;
+
+/// Metrics and access log of one process. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    core: Arc<Core>,
+}
+
+#[derive(Debug)]
+struct Core {
+    /// Tells the parts that a thread keeps for one `Telemetry` from those it keeps for another.
+    id: u64,
+    metrics: Metrics,
+    access_log: AccessLog,
+}
+
+impl Telemetry {
+    /// Metrics for this build, and the access log that requests are written to.
+    #[must_use]
+    pub fn new(build: BuildLabels<'_>, access_log: AccessLog) -> Self {
+        let metrics = Metrics::new(build, access_log.clone());
+        Telemetry { core: Arc::new(Core { id: recorder::next_id(), metrics, access_log }) }
+    }
+
+    /// What data worker `worker` (0, 1, …) records its requests with. It may be cloned and used from any thread:
+    /// what is counted belongs to the thread that counts.
+    #[must_use]
+    pub fn recorder(&self, worker: usize) -> Recorder {
+        Recorder::new(Arc::clone(&self.core), worker)
+    }
+
+    /// What the controller reports the state of the configuration to.
+    #[must_use]
+    pub fn config(&self) -> &ConfigMetrics {
+        &self.core.metrics.config
+    }
+
+    /// Drops every request series whose listener or route is gone: `still_exists` is asked once per series. Called
+    /// by the controller's side after a snapshot; a request still in flight then may bring its series back, until
+    /// the next call. An empty label stands for "none" and says nothing about existence.
+    pub fn retain_series(&self, still_exists: impl Fn(&SeriesLabels) -> bool) {
+        self.core.metrics.requests.retain(still_exists);
+    }
+
+    /// All metrics in Prometheus' text format, version 0.0.4.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.core.metrics.text()
+    }
+
+    /// Ends the access log: what was recorded before is written, for at most `patience`. What is recorded later is
+    /// lost. Blocks; returns whether everything was written.
+    #[must_use]
+    pub fn close(&self, patience: Duration) -> bool {
+        self.core.access_log.close(patience)
+    }
+}
