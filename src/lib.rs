@@ -67,3 +67,6 @@ pub mod snapshot;
 
 pub mod lifecycle;
 pub mod telemetry;
+
+pub mod admin;
+pub mod echo;
