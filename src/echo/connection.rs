@@ -145,16 +145,15 @@ pub(super) async fn serve(listener: TcpListener, echo: Echo, shutdown: Cancellat
         let (builder, echo, tls, inner) = (builder.clone(), Arc::clone(&echo), tls.clone(), tasks.clone());
         tasks.spawn(async move {
             match tls {
-                None => talk(stream, &builder, Peer { echo, address, tls: None }, inner).await,
+                None => talk(stream, &builder, Peer { echo, address, tls: None, _place: place }, inner).await,
                 Some(acceptor) => {
                     let handshake = tokio::time::timeout(FIRST_REQUEST, acceptor.accept(stream));
                     if let Ok(Ok(stream)) = handshake.await {
                         let facts = facts(&stream);
-                        talk(stream, &builder, Peer { echo, address, tls: Some(facts) }, inner).await;
+                        talk(stream, &builder, Peer { echo, address, tls: Some(facts), _place: place }, inner).await;
                     }
                 }
             }
-            drop(place);
         });
     }
     drop(listener);

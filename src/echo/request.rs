@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answer, TlsFacts};
 use super::body::{self, Body, Unread};
@@ -25,6 +26,8 @@ pub(super) struct Peer {
     pub(super) echo: Arc<Echo>,
     pub(super) address: SocketAddr,
     pub(super) tls: Option<TlsFacts>,
+    /// Among the connections at a time; given back when nobody speaks any more.
+    pub(super) _place: OwnedSemaphorePermit,
 }
 
 /// What a client wants of its answer.
@@ -36,7 +39,7 @@ struct Wish {
 
 pub(super) async fn respond(request: Request<Incoming>, peer: Arc<Peer>, tasks: Tasks) -> Response<Body> {
     if websocket::is_asked(&request) {
-        return websocket::accept(request, &peer.echo, &tasks);
+        return websocket::accept(request, &peer, &tasks);
     }
     if request.version() == Version::HTTP_2 && grpc::is_asked(request.headers()) {
         return grpc::answer(request, &peer.echo);

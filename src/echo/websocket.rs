@@ -1,5 +1,6 @@
 //! WebSocket (RFC 6455): every text and binary message comes back; pings are answered, a close is returned.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -15,11 +16,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_util::sync::CancellationToken;
 
-use super::Echo;
 use super::body::{self, Body};
 use super::connection::Tasks;
-use super::request::refusal;
+use super::request::{Peer, refusal};
 
 /// The largest message, bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
@@ -35,7 +36,7 @@ pub(super) fn is_asked(request: &Request<Incoming>) -> bool {
 }
 
 /// Switches protocols and echoes, as a task of its own.
-pub(super) fn accept(mut request: Request<Incoming>, echo: &Echo, tasks: &Tasks) -> Response<Body> {
+pub(super) fn accept(mut request: Request<Incoming>, peer: &Arc<Peer>, tasks: &Tasks) -> Response<Body> {
     let headers = request.headers();
     // RFC 6455, 4.4: a server that does not speak the version answers 426 with the versions it speaks.
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
@@ -61,19 +62,20 @@ pub(super) fn accept(mut request: Request<Incoming>, echo: &Echo, tasks: &Tasks)
     if let Some(chosen) = chosen {
         answer.insert(SEC_WEBSOCKET_PROTOCOL, chosen);
     }
-    echo.name_headers(answer);
+    peer.echo.name_headers(answer);
 
     let upgrade = hyper::upgrade::on(&mut request);
     let stop = tasks.draining().clone();
+    let peer = Arc::clone(peer);
     tasks.spawn(async move {
-        tokio::select! {
-            () = converse(upgrade, stop) => {}
-        }
+        converse(upgrade, stop).await;
+        // Only now is the connection's place free.
+        drop(peer);
     });
     response
 }
 
-async fn converse(upgrade: OnUpgrade, stop: tokio_util::sync::CancellationToken) {
+async fn converse(upgrade: OnUpgrade, stop: CancellationToken) {
     let Ok(upgraded) = upgrade.await else { return };
     let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
     let io = TokioIo::new(upgraded);
