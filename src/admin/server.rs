@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 128;
 /// For a request's header, idle time included.
 const HEADER: Duration = Duration::from_secs(15);
 /// A connection takes no new request after this …
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_mins(1);
 /// … and is cut this much later, however slowly its answer is read.
 const GRACE: Duration = Duration::from_secs(30);
 /// For what is in flight when the server is told to stop.

@@ -18,7 +18,7 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// The largest body that is given back, bytes.
 const LARGEST_ECHOED: usize = 64 * 1024;
 /// How long a client may take for its body.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a client sent after the header.
 #[derive(Debug, Default)]

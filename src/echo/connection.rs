@@ -31,7 +31,7 @@ const CONNECTIONS: usize = 4096;
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// For the header of each later request, idle time included: longer than gateways keep idle connections, so that
 /// it is the gateway that closes.
-const NEXT_REQUEST: Duration = Duration::from_secs(120);
+const NEXT_REQUEST: Duration = Duration::from_mins(2);
 /// For what is in flight when the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Bytes of a header block: more than a gateway lets through.

@@ -17,7 +17,7 @@ use super::body::Body;
 /// The largest message, bytes.
 const LARGEST: u32 = 16 * 1024 * 1024;
 /// Without a byte for this long, the call ends.
-const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_mins(5);
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// Status codes of gRPC that are answered here.

@@ -17,7 +17,7 @@ use super::connection::Tasks;
 use super::{Echo, duration, grpc, websocket};
 
 /// The longest delay that a client can ask for.
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 const SET_HEADER: &str = "x-echo-set-header";
 
 /// What all requests of one connection have in common.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Tasks, accept};
 
 /// Without a byte for this long, the connection is closed.
-const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_mins(5);
 
 /// Echoes bytes on `listener` until `shutdown`, which ends open connections too.
 pub async fn serve_tcp(listener: TcpListener, shutdown: CancellationToken) {

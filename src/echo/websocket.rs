@@ -25,7 +25,7 @@ use super::request::{Peer, refusal};
 /// The largest message, bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
 /// Without a message for this long, the connection is closed.
-const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_mins(5);
 
 /// Whether the client asks to speak WebSocket.
 pub(super) fn is_asked(request: &Request<Incoming>) -> bool {

@@ -123,14 +123,16 @@ pub fn check_filter(filter: &str) -> Result<(), LogError> {
 
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     let wrong = |why: String| LogError::Filter { found: filter.to_owned(), why };
+    let parts: Vec<&str> = filter.split(',').map(str::trim).collect();
     // A bare word that is no level would be taken for the name of a target, and everything would be silent.
-    let bare = filter.split(',').map(str::trim).filter(|part| !part.contains(['=', '[']));
-    for word in bare {
-        if LevelFilter::from_str(word).is_err() || word.is_empty() {
-            return Err(wrong(format!("`{word}` is not a level")));
-        }
+    if let Some(word) = parts.iter().find(|part| !part.contains(['=', '[']) && !is_level(part)) {
+        return Err(wrong(format!("`{word}` is not a level")));
     }
-    EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))
+    EnvFilter::builder().parse(parts.join(",")).map_err(|error| wrong(error.to_string()))
+}
+
+fn is_level(word: &str) -> bool {
+    !word.is_empty() && LevelFilter::from_str(word).is_ok()
 }
 
 fn subscriber<W>(options: &Options, coloured: bool, writer: W) -> Result<impl Subscriber + Send + Sync, LogError>

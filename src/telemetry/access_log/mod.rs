@@ -114,3 +114,199 @@ impl FromStr for Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::telemetry::{BuildLabels, Reason, RequestRecord, Telemetry};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn record(path: &str) -> RequestRecord<'_> {
+        RequestRecord {
+            listener: None,
+            route: None,
+            method: "GET",
+            host: "a.example",
+            path,
+            protocol: "HTTP/1.1",
+            tls: false,
+            code: 404,
+            reason: Reason::NoListener,
+            client: None,
+            upstream: None,
+            duration: Duration::from_millis(1),
+            upstream_duration: Duration::ZERO,
+            bytes_received: 0,
+            bytes_sent: 0,
+            error: None,
+        }
+    }
+
+    fn telemetry(sink: impl Write + Send + 'static) -> Telemetry {
+        Telemetry::new(BuildLabels::default(), AccessLog::start(Format::Json, sink).unwrap())
+    }
+
+    fn dropped(telemetry: &Telemetry) -> u64 {
+        let text = telemetry.metrics_text();
+        let line = text.lines().find(|line| line.starts_with("transom_access_log_dropped_total")).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>, Arc<Mutex<usize>>);
+
+    impl Memory {
+        fn paths(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            let path = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["path"].clone();
+            text.lines().map(|line| path(line).as_str().unwrap().to_owned()).collect()
+        }
+    }
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            *self.1.lock().unwrap() += 1;
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_worker_s_lines_arrive_whole_and_in_order() {
+        let memory = Memory::default();
+        let telemetry = telemetry(memory.clone());
+        thread::scope(|scope| {
+            for worker in 0..4 {
+                let recorder = telemetry.recorder(worker);
+                scope.spawn(move || (0..500).for_each(|n| recorder.record(&record(&format!("/{worker}/{n}")))));
+            }
+        });
+        assert!(telemetry.close(PATIENCE));
+        let paths = memory.paths();
+        assert_eq!(paths.len(), 2_000);
+        for worker in 0..4 {
+            let own = paths.iter().filter(|path| path.starts_with(&format!("/{worker}/")));
+            assert!(own.eq((0..500).map(|n| format!("/{worker}/{n}")).collect::<Vec<_>>().iter()));
+        }
+        assert!(*memory.1.lock().unwrap() < 1_000, "many lines go out in one write");
+        assert_eq!(dropped(&telemetry), 0);
+    }
+
+    #[test]
+    fn a_line_appears_without_another_request() {
+        let memory = Memory::default();
+        let telemetry = telemetry(memory.clone());
+        let recorder = telemetry.recorder(0);
+        for n in 0..20 {
+            recorder.record(&record("/"));
+            let begun = Instant::now();
+            while memory.paths().len() <= n {
+                assert!(begun.elapsed() < PATIENCE, "line {n} never came");
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_blocked_pipe_never_holds_up_a_request_and_what_is_lost_is_counted() {
+        let (mut reading, writing) = io::pipe().unwrap();
+        let telemetry = telemetry(writing);
+        let recorder = telemetry.recorder(0);
+        let total = 20_000;
+        // Nobody reads: pipe and ring fill up, and this loop still ends.
+        (0..total).for_each(|_| recorder.record(&record("/")));
+        let lost = dropped(&telemetry);
+        assert!(lost > 0);
+        assert!(!telemetry.close(Duration::from_millis(50)), "a blocked writer is not waited for");
+
+        let reader = thread::spawn(move || {
+            let mut text = String::new();
+            io::Read::read_to_string(&mut reading, &mut text).unwrap();
+            text.lines().inspect(|line| drop(serde_json::from_str::<serde_json::Value>(line).unwrap())).count() as u64
+        });
+        assert!(telemetry.close(PATIENCE));
+        let counted = dropped(&telemetry);
+        drop((telemetry, recorder));
+        assert_eq!(reader.join().unwrap() + counted, total);
+    }
+
+    #[test]
+    fn a_closed_pipe_costs_lines_and_nothing_else() {
+        let (reading, writing) = io::pipe().unwrap();
+        drop(reading);
+        let telemetry = telemetry(writing);
+        let recorder = telemetry.recorder(0);
+        (0..100).for_each(|_| recorder.record(&record("/")));
+        assert!(telemetry.close(PATIENCE));
+        assert_eq!(dropped(&telemetry), 100);
+    }
+
+    /// Takes some bytes, fails once, then takes everything.
+    struct Faltering(mpsc::Sender<Vec<u8>>, u32);
+
+    impl Write for Faltering {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            match self.1 {
+                1 => {
+                    self.0.send(bytes[..10].to_vec()).unwrap();
+                    Ok(10)
+                }
+                2 => Err(io::Error::from(io::ErrorKind::StorageFull)),
+                _ => {
+                    self.0.send(bytes.to_vec()).unwrap();
+                    Ok(bytes.len())
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn after_a_torn_line_the_next_one_begins_on_its_own() {
+        let (sender, receiver) = mpsc::channel();
+        let telemetry = telemetry(Faltering(sender, 0));
+        let recorder = telemetry.recorder(0);
+        recorder.record(&record("/torn"));
+        let begun = Instant::now();
+        while dropped(&telemetry) == 0 {
+            assert!(begun.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+        recorder.record(&record("/whole"));
+        assert!(telemetry.close(PATIENCE));
+        drop((telemetry, recorder));
+        let text = String::from_utf8(receiver.iter().flatten().collect()).unwrap();
+        let mut lines = text.lines();
+        assert!(lines.next().unwrap().len() == 10, "{text}");
+        assert!(lines.next().unwrap().contains("/whole"), "{text}");
+        assert_eq!(lines.next(), None, "{text}");
+    }
+
+    #[test]
+    fn an_unknown_format_is_named_with_what_is_allowed() {
+        let error = "common".parse::<Format>().unwrap_err().to_string();
+        assert!(error.contains("`common`") && error.contains("`json`"), "{error}");
+        assert_eq!("off".parse(), Ok(Format::Off));
+    }
+
+    #[test]
+    fn a_log_that_is_off_has_no_metric() {
+        let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::off());
+        telemetry.recorder(0).record(&record("/"));
+        assert!(!telemetry.metrics_text().contains("access_log"));
+        assert!(telemetry.close(PATIENCE));
+    }
+}

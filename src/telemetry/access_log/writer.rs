@@ -199,7 +199,7 @@ impl Writer {
             }
         }
         let taken = self.batch.len() - rest.len();
-        let ends = rest.iter().filter(|byte| **byte == b'\n').count();
+        let ends = rest.split(|byte| *byte == b'\n').count() - 1;
         let lost = if self.torn && taken == 0 { ends.saturating_sub(1) } else { ends };
         self.shared.discarded.fetch_add(lost as u64, Ordering::Relaxed);
         self.torn = match self.batch.get(..taken).and_then(<[u8]>::last) {
