@@ -18,6 +18,8 @@ pub mod path;
 mod path_index;
 mod pattern;
 pub mod precedence;
+#[cfg(test)]
+mod properties;
 pub mod query;
 pub mod route_match;
 mod slots;
