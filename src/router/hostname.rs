@@ -1,10 +1,18 @@
 //! Hostnames as the Gateway API has them: exact (`a.example.com`), or a wildcard for one or more labels on the
 //! left (`*.example.com`, never the apex). Always lower case.
+//!
+//! In comes text of an object, out goes a [`Hostname`]. What a client sends as `Host` is read in
+//! [`authority`](super::authority); the map from hosts to values is a [`HostMap`].
 
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::Serialize;
+
+pub use super::authority::{HostProblem, normalise_host};
+pub use super::host_map::HostMap;
+
+/// Longest hostname, in bytes.
+pub const MAX_HOST_LENGTH: usize = 253;
 
 /// A parsed hostname.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,24 +30,20 @@ impl Hostname {
     /// `-` and `_`, more than 253 characters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Hostname> {
-        let lower = text.to_ascii_lowercase();
-        if lower.len() > 253 {
+        if text.len() > MAX_HOST_LENGTH {
             return None;
         }
-        let (wildcard, rest) = match lower.strip_prefix("*.") {
-            Some(rest) => (true, rest.to_owned()),
-            None => (false, lower),
-        };
-        let label = |l: &str| {
-            !l.is_empty() && l.len() <= 253 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        };
-        if !rest.split('.').all(label) {
+        let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |suffix| (suffix, true));
+        let lower = name.to_ascii_lowercase();
+        if !lower.split('.').all(is_label) {
             return None;
         }
-        Some(if wildcard { Hostname::Wildcard(rest) } else { Hostname::Exact(rest) })
+        Some(if wildcard { Hostname::Wildcard(lower) } else { Hostname::Exact(lower) })
     }
 
     /// Whether a request for `host` (lower case, no port) is one for this hostname.
+    ///
+    /// "A wildcard label matches one or more labels on the left" and so never the suffix itself.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         match self {
@@ -67,6 +71,11 @@ impl Hostname {
     }
 }
 
+/// One part of a name between dots. Underscores are not DNS's, but are sent and configured.
+pub(super) fn is_label(label: &str) -> bool {
+    !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
 impl fmt::Display for Hostname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,67 +91,63 @@ impl Serialize for Hostname {
     }
 }
 
-/// From a host to the value of the most specific hostname that takes it: exact, wildcards by length, none.
-#[derive(Debug, Clone)]
-pub struct HostMap<V> {
-    exact: HashMap<String, V, foldhash::quality::RandomState>,
-    /// By suffix, without `*.`.
-    wildcard: HashMap<String, V, foldhash::quality::RandomState>,
-    any: Option<V>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<V> Default for HostMap<V> {
-    fn default() -> Self {
-        HostMap { exact: HashMap::default(), wildcard: HashMap::default(), any: None }
+    fn name(text: &str) -> Hostname {
+        Hostname::parse(text).expect(text)
     }
-}
 
-impl<V> HostMap<V> {
-    /// Adds a value; `None` takes every host. Gives back the value that stood there.
-    pub fn insert(&mut self, hostname: Option<&Hostname>, value: V) -> Option<V> {
-        match hostname {
-            Some(Hostname::Exact(name)) => self.exact.insert(name.clone(), value),
-            Some(Hostname::Wildcard(suffix)) => self.wildcard.insert(suffix.clone(), value),
-            None => self.any.replace(value),
+    #[test]
+    fn hostnames_are_read_and_folded() {
+        assert_eq!(name("A.Example.COM"), Hostname::Exact("a.example.com".into()));
+        assert_eq!(name("*.Example.com"), Hostname::Wildcard("example.com".into()));
+        assert_eq!(name("my_service.local"), Hostname::Exact("my_service.local".into()));
+        assert_eq!(name(&"a".repeat(253)).to_string().len(), 253);
+    }
+
+    #[test]
+    fn what_is_no_hostname_is_none() {
+        for text in
+            ["", ".", "a..b", ".a", "a.", "*", "*.", "a.*.b", "*a.b", "**.a", "a b", "ä.de", "a:80", "[::1]", "a/b"]
+        {
+            assert_eq!(Hostname::parse(text), None, "{text:?}");
         }
+        assert_eq!(Hostname::parse(&"a".repeat(254)), None);
     }
 
-    /// The value of exactly this hostname.
-    pub fn entry(&mut self, hostname: Option<&Hostname>) -> Option<&mut V> {
-        match hostname {
-            Some(Hostname::Exact(name)) => self.exact.get_mut(name),
-            Some(Hostname::Wildcard(suffix)) => self.wildcard.get_mut(suffix),
-            None => self.any.as_mut(),
+    #[test]
+    fn wildcard_spans_several_labels() {
+        assert!(name("*.example.com").matches("a.example.com"));
+        assert!(name("*.example.com").matches("a.b.c.example.com"));
+    }
+
+    #[test]
+    fn wildcard_never_matches_the_apex() {
+        assert!(!name("*.example.com").matches("example.com"));
+        assert!(!name("*.example.com").matches(".example.com"));
+        assert!(!name("*.example.com").matches("badexample.com"));
+    }
+
+    #[test]
+    fn intersection_is_the_narrower_of_two_that_overlap() {
+        let cases = [
+            ("a.com", "a.com", Some("a.com")),
+            ("a.com", "b.com", None),
+            ("*.com", "a.com", Some("a.com")),
+            ("*.com", "com", None),
+            ("*.com", "*.a.com", Some("*.a.com")),
+            ("*.a.com", "*.a.com", Some("*.a.com")),
+            ("*.a.com", "*.b.com", None),
+            ("*.a.com", "*.aa.com", None),
+            ("*.a.com", "x.y.a.com", Some("x.y.a.com")),
+            ("*.a.com", "a.com", None),
+        ];
+        for (a, b, expected) in cases {
+            let expected = expected.map(name);
+            assert_eq!(name(a).intersection(&name(b)), expected, "{a} with {b}");
+            assert_eq!(name(b).intersection(&name(a)), expected, "{b} with {a}");
         }
-    }
-
-    /// The values of every hostname that takes `host` (lower case, no port), most specific first.
-    pub fn walk<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a V> {
-        let exact = self.exact.get(host).into_iter();
-        let suffixes = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
-        exact.chain(suffixes.filter_map(|suffix| self.wildcard.get(suffix))).chain(self.any.as_ref())
-    }
-
-    /// The value of the most specific hostname that takes `host`.
-    #[must_use]
-    pub fn find<'a>(&'a self, host: &'a str) -> Option<&'a V> {
-        self.walk(host).next()
-    }
-
-    /// Every hostname and its value, sorted.
-    pub fn sorted(&self) -> Vec<(Option<Hostname>, &V)> {
-        let exact = self.exact.iter().map(|(name, v)| (Some(Hostname::Exact(name.clone())), v));
-        let wild = self.wildcard.iter().map(|(suffix, v)| (Some(Hostname::Wildcard(suffix.clone())), v));
-        let mut all: Vec<_> = exact.chain(wild).chain(self.any.iter().map(|v| (None, v))).collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
-    }
-}
-
-impl<V: Serialize> Serialize for HostMap<V> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            self.sorted().into_iter().map(|(host, value)| (host.map_or("*".to_owned(), |h| h.to_string()), value)),
-        )
     }
 }

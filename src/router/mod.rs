@@ -2,17 +2,40 @@
 //! Gateway API (gateway-api.md 6.1). Written as if it were a crate: it knows `http` and `regex` and nothing of ours.
 //!
 //! A [`RouteTable`] is built once and never changed. A lookup takes no lock, allocates nothing, and costs the
-//! same with ten routes or a hundred thousand: hash maps by host and path, then a short list of candidates in
+//! same with ten routes or a hundred thousand: hash tables by host and path, then a short list of candidates in
 //! order of [`Precedence`]. The first candidate whose headers and query fit wins; if none does, the next less
 //! specific path and then the next less specific hostname are tried.
+//!
+//! The way of a request: [`normalise_host`] and [`path::normalise_for`] read what the client sent (their errors
+//! are answered with 400), [`RouteTable::find`] finds, [`RouteTable::trace`] tells people why.
 
+mod authority;
+mod condition;
+mod host_map;
 pub mod hostname;
+mod judgement;
+pub mod path;
+mod path_index;
+mod pattern;
+pub mod precedence;
+#[cfg(test)]
+mod properties;
+pub mod query;
 pub mod route_match;
+mod slots;
+mod table;
+mod text;
+mod trace;
 
 use serde::Serialize;
 
-pub use hostname::{HostMap, Hostname};
-pub use route_match::{HeaderMatch, PathMatch, Pattern, QueryMatch, RequestParts, RouteMatch, ValueMatch};
+pub use hostname::{HostMap, HostProblem, Hostname, normalise_host};
+pub use path::PathProblem;
+pub use pattern::Pattern;
+pub use precedence::{Criterion, Precedence};
+pub use route_match::{HeaderMatch, PathMatch, QueryMatch, RequestParts, RouteMatch, ValueMatch};
+pub use table::RouteTable;
+pub use trace::{Outcome, Trial, Why};
 
 /// What goes into a table: a match under a hostname, where it stands among its equals, and the value it leads to.
 #[derive(Debug, Clone, Serialize)]
@@ -38,43 +61,4 @@ pub struct RouteOrder {
     pub rule: u32,
     /// Position of the match in the rule.
     pub index: u32,
-}
-
-/// Every match of a listener, ready to be searched.
-#[derive(Debug)]
-pub struct RouteTable<T> {
-    entries: Vec<RouteEntry<T>>,
-}
-
-impl<T> Default for RouteTable<T> {
-    fn default() -> Self {
-        RouteTable { entries: Vec::new() }
-    }
-}
-
-impl<T> RouteTable<T> {
-    /// Builds the table of one listener. A request that gets here has a host that the listener takes, so entries
-    /// need no intersection with the listener's hostname: they rank by the route's own.
-    #[must_use]
-    pub fn build(entries: Vec<RouteEntry<T>>) -> Self {
-        RouteTable { entries }
-    }
-
-    /// The best entry for a request.
-    #[must_use]
-    pub fn find(&self, request: &RequestParts<'_>) -> Option<&RouteEntry<T>> {
-        let _ = request;
-        self.entries.first()
-    }
-
-    /// Every entry, in order of precedence.
-    pub fn entries(&self) -> impl Iterator<Item = &RouteEntry<T>> {
-        self.entries.iter()
-    }
-}
-
-impl<T: Serialize> Serialize for RouteTable<T> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.entries())
-    }
 }

@@ -1,8 +1,19 @@
 //! What a request must be like: path, method, headers, query. All parts must hold.
+//!
+//! These are the words that a table is built from; how they are judged fast is in [`condition`](super::condition),
+//! how well they fit in [`precedence`](super::precedence).
+//!
+//! Fixed readings where the Gateway API leaves several:
+//! - A request header that is repeated, in several lines, matches if *any one* of its values does. A line is one
+//!   value: `a,b` is not split.
+//! - Of a repeated query parameter the first counts. Names and values are compared after percent-decoding, with
+//!   `+` for a space; a malformed triplet stands for itself, and `a` without `=` has the empty value.
+//! - A header value that is no UTF-8 matches no regular expression; exact values are compared byte by byte.
 
 use http::{HeaderMap, HeaderName, Method};
-use regex::Regex;
 use serde::Serialize;
+
+use super::pattern::Pattern;
 
 /// A request as the router sees it. `host` is lower case and without port; `path` is normalised (see [`super::path`]).
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +31,7 @@ pub struct RequestParts<'a> {
 }
 
 /// One match of a rule.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteMatch {
     /// Which paths.
     pub path: PathMatch,
@@ -40,8 +51,32 @@ impl Default for RouteMatch {
     }
 }
 
+impl RouteMatch {
+    /// Drops what repeats a name.
+    ///
+    /// "If multiple entries specify equivalent header names, only the first entry with an equivalent name MUST be
+    /// considered for a match. Subsequent entries [...] MUST be ignored." The same holds for query parameters.
+    pub fn drop_repeated_names(&mut self) {
+        keep_first(&mut self.headers, |a, b| a.name == b.name);
+        keep_first(&mut self.query, |a, b| a.name == b.name);
+    }
+}
+
+fn keep_first<M>(list: &mut Vec<M>, same: impl Fn(&M, &M) -> bool) {
+    if list.len() < 2 {
+        return;
+    }
+    let mut kept: Vec<M> = Vec::with_capacity(list.len());
+    for item in list.drain(..) {
+        if !kept.iter().any(|earlier| same(earlier, &item)) {
+            kept.push(item);
+        }
+    }
+    *list = kept;
+}
+
 /// Which paths.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathMatch {
     /// This path, to the letter.
     Exact(String),
@@ -52,7 +87,7 @@ pub enum PathMatch {
 }
 
 /// A header that must be there.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeaderMatch {
     /// Case-insensitive.
     #[serde(serialize_with = "as_text_value")]
@@ -62,7 +97,7 @@ pub struct HeaderMatch {
 }
 
 /// A query parameter that must be there.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueryMatch {
     /// Case-sensitive, decoded.
     pub name: String,
@@ -71,40 +106,12 @@ pub struct QueryMatch {
 }
 
 /// Which value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueMatch {
     /// This value, to the letter.
     Exact(String),
     /// A regular expression that the whole value must match.
     Regex(Pattern),
-}
-
-/// A regular expression, anchored at both ends. Syntax: the `regex` crate's (RE2-like, linear time).
-#[derive(Debug, Clone)]
-pub struct Pattern(Regex);
-
-impl Pattern {
-    /// Compiles `text`, bounded in size, so that it matches whole values only.
-    ///
-    /// # Errors
-    /// What the `regex` crate says of the text. There is no pattern then: a broken match never matches.
-    pub fn new(text: &str) -> Result<Pattern, regex::Error> {
-        Regex::new(text)?; // alone first: `a)(?:b` must not become valid inside the group
-        regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(1 << 20).build().map(Pattern)
-    }
-
-    /// Whether the whole of `value` matches.
-    #[must_use]
-    pub fn is_match(&self, value: &str) -> bool {
-        self.0.is_match(value)
-    }
-}
-
-impl std::fmt::Display for Pattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = self.0.as_str();
-        f.write_str(text.strip_prefix("^(?:").and_then(|t| t.strip_suffix(")$")).unwrap_or(text))
-    }
 }
 
 impl Serialize for PathMatch {
@@ -123,15 +130,22 @@ impl std::fmt::Display for PathMatch {
     }
 }
 
-impl Serialize for ValueMatch {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl std::fmt::Display for ValueMatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ValueMatch::Exact(value) => serializer.serialize_str(value),
-            ValueMatch::Regex(pattern) => serializer.collect_str(&format_args!("~ {pattern}")),
+            ValueMatch::Exact(value) => f.write_str(value),
+            ValueMatch::Regex(pattern) => write!(f, "~ {pattern}"),
         }
     }
 }
 
+impl Serialize for ValueMatch {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[allow(clippy::ref_option, reason = "the shape that serde calls")]
 fn as_text<S: serde::Serializer>(method: &Option<Method>, serializer: S) -> Result<S::Ok, S::Error> {
     match method {
         Some(method) => serializer.serialize_str(method.as_str()),

@@ -1,0 +1,218 @@
+//! From a host to the value of the most specific hostname that takes it, and on to the less specific ones.
+//!
+//! Hostnames and values go in one by one; a host (lower case, no port) comes, and values go out: the exact
+//! hostname's, then the wildcards' from the longest, then that of no hostname. A lookup allocates nothing. However
+//! many labels a host has, only suffixes with as many labels as some wildcard has are looked up.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+use serde::Serialize;
+
+use super::hostname::Hostname;
+use super::slots::Slots;
+
+/// From a host to the value of the most specific hostname that takes it: exact, wildcards by length, none.
+#[derive(Debug, Clone)]
+pub struct HostMap<V> {
+    nodes: Vec<Node<V>>,
+    slots: Slots,
+    hashing: RandomState,
+    /// Bit *n*: some wildcard's suffix has *n* labels. A hostname has at most 127.
+    wildcard_labels: u128,
+    any: Option<V>,
+}
+
+#[derive(Debug, Clone)]
+struct Node<V> {
+    hostname: Hostname,
+    value: V,
+}
+
+/// The values of the hostnames that take a host, most specific first.
+#[derive(Debug)]
+struct Walk<'a, V> {
+    map: &'a HostMap<V>,
+    host: &'a str,
+    next: Step<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    Exact,
+    /// What is left of the host, and how many labels it has.
+    Wildcards(&'a str, u32),
+    Any,
+    Done,
+}
+
+impl<V> Default for HostMap<V> {
+    fn default() -> Self {
+        HostMap {
+            nodes: Vec::new(),
+            slots: Slots::default(),
+            hashing: RandomState::default(),
+            wildcard_labels: 0,
+            any: None,
+        }
+    }
+}
+
+impl<V> HostMap<V> {
+    /// Adds a value; `None` takes every host. Gives back the value that stood there.
+    pub fn insert(&mut self, hostname: Option<&Hostname>, value: V) -> Option<V> {
+        let Some(hostname) = hostname else {
+            return self.any.replace(value);
+        };
+        if let Some(standing) = self.entry(Some(hostname)) {
+            return Some(std::mem::replace(standing, value));
+        }
+        if let Hostname::Wildcard(suffix) = hostname {
+            self.wildcard_labels |= label_bit(labels(suffix));
+        }
+        let position = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        self.nodes.push(Node { hostname: hostname.clone(), value });
+        let HostMap { nodes, slots, hashing, .. } = self;
+        slots.insert(hash(hashing, hostname), position, |p| {
+            nodes.get(p as usize).map_or(0, |node| hash(hashing, &node.hostname))
+        });
+        None
+    }
+
+    /// The value of exactly this hostname.
+    pub fn entry(&mut self, hostname: Option<&Hostname>) -> Option<&mut V> {
+        let Some(hostname) = hostname else {
+            return self.any.as_mut();
+        };
+        let position = self.slots.find(hash(&self.hashing, hostname), |p| {
+            self.nodes.get(p as usize).is_some_and(|node| node.hostname == *hostname)
+        })?;
+        self.nodes.get_mut(position as usize).map(|node| &mut node.value)
+    }
+
+    /// The values of every hostname that takes `host` (lower case, no port), most specific first.
+    pub fn walk<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a V> {
+        Walk { map: self, host, next: Step::Exact }
+    }
+
+    /// The value of the most specific hostname that takes `host`.
+    #[must_use]
+    pub fn find<'a>(&'a self, host: &'a str) -> Option<&'a V> {
+        self.walk(host).next()
+    }
+
+    /// Every hostname and its value, sorted: none, exact, wildcards.
+    pub fn sorted(&self) -> Vec<(Option<Hostname>, &V)> {
+        let named = self.nodes.iter().map(|node| (Some(node.hostname.clone()), &node.value));
+        let mut all: Vec<_> = named.chain(self.any.iter().map(|value| (None, value))).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// How many hostnames there are; no hostname counts as one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len() + usize::from(self.any.is_some())
+    }
+
+    /// Whether no host is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn exact(&self, host: &str) -> Option<&V> {
+        let position = self.slots.find(hash_exact(&self.hashing, host), |p| {
+            matches!(self.nodes.get(p as usize), Some(Node { hostname: Hostname::Exact(name), .. }) if name == host)
+        })?;
+        self.nodes.get(position as usize).map(|node| &node.value)
+    }
+
+    fn wildcard(&self, suffix: &str) -> Option<&V> {
+        let position = self.slots.find(hash_wildcard(&self.hashing, suffix), |p| {
+            matches!(self.nodes.get(p as usize), Some(Node { hostname: Hostname::Wildcard(name), .. }) if name == suffix)
+        })?;
+        self.nodes.get(position as usize).map(|node| &node.value)
+    }
+}
+
+impl<'a, V> Iterator for Walk<'a, V> {
+    type Item = &'a V;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a V> {
+        loop {
+            match self.next {
+                Step::Exact => {
+                    self.next = Step::Any;
+                    if let Some(value) = self.map.exact(self.host) {
+                        if self.map.wildcard_labels != 0 {
+                            self.next = Step::Wildcards(self.host, 0);
+                        }
+                        return Some(value);
+                    }
+                    if self.map.wildcard_labels != 0 {
+                        self.next = Step::Wildcards(self.host, labels(self.host));
+                    }
+                }
+                // Labels are counted when they are needed: a hit on the exact hostname is mostly the end.
+                Step::Wildcards(rest, 0) => self.next = Step::Wildcards(rest, labels(rest)),
+                Step::Wildcards(rest, count) => match rest.split_once('.') {
+                    Some((_, suffix)) => {
+                        self.next = Step::Wildcards(suffix, count - 1);
+                        if self.map.wildcard_labels & label_bit(count - 1) != 0
+                            && let Some(value) = self.map.wildcard(suffix)
+                        {
+                            return Some(value);
+                        }
+                    }
+                    None => self.next = Step::Any,
+                },
+                Step::Any => {
+                    self.next = Step::Done;
+                    return self.map.any.as_ref();
+                }
+                Step::Done => return None,
+            }
+        }
+    }
+}
+
+fn hash(hashing: &RandomState, hostname: &Hostname) -> u64 {
+    match hostname {
+        Hostname::Exact(name) => hash_exact(hashing, name),
+        Hostname::Wildcard(suffix) => hash_wildcard(hashing, suffix),
+    }
+}
+
+fn hash_exact(hashing: &RandomState, name: &str) -> u64 {
+    let mut hasher = hashing.build_hasher();
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
+fn hash_wildcard(hashing: &RandomState, suffix: &str) -> u64 {
+    let mut hasher = hashing.build_hasher();
+    hasher.write_u8(b'*');
+    hasher.write(suffix.as_bytes());
+    hasher.finish()
+}
+
+/// At least 1.
+fn labels(host: &str) -> u32 {
+    let dots = host.bytes().filter(|b| *b == b'.').count();
+    u32::try_from(dots).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// No bit for more labels than a hostname can have.
+fn label_bit(labels: u32) -> u128 {
+    1_u128.checked_shl(labels).unwrap_or(0)
+}
+
+impl<V: Serialize> Serialize for HostMap<V> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            self.sorted().into_iter().map(|(host, value)| (host.map_or("*".to_owned(), |h| h.to_string()), value)),
+        )
+    }
+}

@@ -1,0 +1,262 @@
+//! The table of one listener: built once, searched by every request.
+//!
+//! Entries are sorted by [`Precedence`], which puts those of a host together, and in it exact paths, regular
+//! expressions and prefixes, and in those the entries of one path. A lookup goes through the hostnames that take
+//! the host, from the most specific on; in each through the exact path, the regular expressions, and the prefixes
+//! from the longest on; and of the entries found there takes the first whose method, headers and query fit.
+//!
+//! Cost: a few cache lines for hosts and paths, however many there are; the regular expressions of a host, and
+//! the entries of one host and path, are lists.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::RouteEntry;
+use super::condition::{Conditions, Facts, Packer};
+use super::host_map::HostMap;
+use super::hostname::Hostname;
+use super::path_index::{Depths, PathIndex, Run};
+use super::precedence::{HostnameRank, Precedence, significant_prefix};
+use super::route_match::{PathMatch, RequestParts};
+
+/// Every match of a listener, ready to be searched.
+#[derive(Debug)]
+pub struct RouteTable<T> {
+    /// In order of precedence.
+    entries: Vec<RouteEntry<T>>,
+    hosts: HostMap<HostPaths>,
+    exact: PathIndex,
+    prefixes: PathIndex,
+    conditions: Conditions,
+}
+
+/// What one hostname has.
+#[derive(Debug, Clone, Copy, Default)]
+struct HostPaths {
+    /// Which of the hostnames it is, in order of precedence.
+    number: u32,
+    /// Bit *n*: some exact path is *n* bytes long, modulo 64.
+    exact_lengths: u64,
+    /// Positions of the entries with regular expressions: from, to.
+    regexes: (u32, u32),
+    prefixes: Depths,
+}
+
+impl<T> Default for RouteTable<T> {
+    fn default() -> Self {
+        RouteTable {
+            entries: Vec::new(),
+            hosts: HostMap::default(),
+            exact: PathIndex::default(),
+            prefixes: PathIndex::default(),
+            conditions: Conditions::default(),
+        }
+    }
+}
+
+impl<T> RouteTable<T> {
+    /// Builds the table of one listener. A request that gets here has a host that the listener takes, so entries
+    /// need no intersection with the listener's hostname: they rank by the route's own.
+    ///
+    /// The order of `entries` does not matter, unless two are equal in all of [`RouteOrder`](super::RouteOrder)
+    /// too: then the first stays first. A name that a match repeats in its headers or query counts once
+    /// ([`RouteMatch::drop_repeated_names`](super::RouteMatch::drop_repeated_names)). A path that does not begin
+    /// with `/` is kept and never matches.
+    #[must_use]
+    pub fn build(mut entries: Vec<RouteEntry<T>>) -> Self {
+        for entry in &mut entries {
+            entry.matches.drop_repeated_names();
+        }
+        let entries = sort(entries);
+
+        let mut packer = Packer::with_room(entries.len());
+        for entry in &entries {
+            packer.push(&entry.matches);
+        }
+        let conditions = packer.finish();
+
+        let runs = |kind: fn(&PathMatch) -> bool| {
+            let same = |a: &&RouteEntry<T>, b: &&RouteEntry<T>| a.hostname == b.hostname && same_path(a, b);
+            let of_kind: Vec<&RouteEntry<T>> = entries.iter().filter(|entry| kind(&entry.matches.path)).collect();
+            of_kind.chunk_by(same).count()
+        };
+        let exact = PathIndex::with_room(runs(|path| matches!(path, PathMatch::Exact(_))));
+        let prefixes = PathIndex::with_room(runs(|path| matches!(path, PathMatch::Prefix(_))));
+
+        let mut table = RouteTable { entries: Vec::new(), hosts: HostMap::default(), exact, prefixes, conditions };
+        table.index(&entries);
+        table.entries = entries;
+        table
+    }
+
+    /// The best entry for a request. No lock, no allocation.
+    #[must_use]
+    #[inline]
+    pub fn find(&self, request: &RequestParts<'_>) -> Option<&RouteEntry<T>> {
+        let mut facts = Facts::of(request);
+        let position =
+            self.hosts.walk(request.host).find_map(|host| self.find_under(host, request.path, &mut facts))?;
+        self.entries.get(position as usize)
+    }
+
+    /// Every entry, in order of precedence.
+    pub fn entries(&self) -> impl Iterator<Item = &RouteEntry<T>> {
+        self.entries.iter()
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is routed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn find_under(&self, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
+        if !path.starts_with('/') {
+            // OPTIONS * is about the server, not about a path: only what takes every path takes it.
+            let root = self.prefixes.root(&host.prefixes).filter(|_| path == "*" && facts.is_options())?;
+            return self.first_that_fits(root, facts);
+        }
+        if host.exact_lengths & length_bit(path) != 0
+            && let Some(run) = self.exact.exact(host.number, path)
+            && let Some(position) = self.first_that_fits(run, facts)
+        {
+            return Some(position);
+        }
+        if let Some(position) = self.first_regex(host, path, facts) {
+            return Some(position);
+        }
+        let mut next = self.prefixes.prefix(host.number, &host.prefixes, path);
+        while let Some(run) = next {
+            if let Some(position) = self.first_that_fits(run, facts) {
+                return Some(position);
+            }
+            next = self.prefixes.broader(run);
+        }
+        None
+    }
+
+    #[inline]
+    fn first_that_fits(&self, run: &Run, facts: &mut Facts<'_>) -> Option<u32> {
+        if run.first_is_free {
+            return Some(run.first);
+        }
+        (run.first..run.end).find(|position| self.conditions.fit(*position, facts))
+    }
+
+    fn first_regex(&self, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
+        let (first, end) = host.regexes;
+        (first..end).find(|position| {
+            // Method and headers first: they are cheaper than an expression.
+            self.conditions.fit(*position, facts)
+                && matches!(self.entries.get(*position as usize),
+                    Some(RouteEntry { matches, .. }) if matches!(&matches.path, PathMatch::Regex(p) if p.is_match(path)))
+        })
+    }
+
+    /// Notes where the runs of the sorted entries lie.
+    fn index(&mut self, entries: &[RouteEntry<T>]) {
+        let mut position = 0_u32;
+        for (number, of_host) in (0..).zip(entries.chunk_by(|a, b| a.hostname == b.hostname)) {
+            let mut host = HostPaths { number, ..HostPaths::default() };
+            let mut prefixes = Vec::new();
+            for run in of_host.chunk_by(same_path) {
+                let start = position;
+                position = start.saturating_add(u32::try_from(run.len()).unwrap_or(u32::MAX));
+                let is_free = self.conditions.is_free(start);
+                match run.first().map(|entry| &entry.matches.path) {
+                    Some(PathMatch::Exact(path)) => {
+                        host.exact_lengths |= length_bit(path);
+                        self.exact.push_exact(number, path, start..position, is_free);
+                    }
+                    Some(PathMatch::Regex(_)) => {
+                        let first = if host.regexes.1 == 0 { start } else { host.regexes.0 };
+                        host.regexes = (first, position);
+                    }
+                    // An empty prefix is not `/`: it must not come to take every path.
+                    Some(PathMatch::Prefix(prefix)) if prefix.starts_with('/') => {
+                        prefixes.push((significant_prefix(prefix), start..position, is_free));
+                    }
+                    Some(PathMatch::Prefix(_)) | None => {}
+                }
+            }
+            for (prefix, run, is_free) in prefixes.into_iter().rev() {
+                self.prefixes.push_prefix(number, &mut host.prefixes, prefix, run, is_free);
+            }
+            let hostname = of_host.first().and_then(|entry| entry.hostname.as_ref());
+            self.hosts.insert(hostname, host);
+        }
+    }
+}
+
+/// In order of precedence. Most pairs are told apart by two numbers, so that sorting seldom looks at texts.
+fn sort<T>(entries: Vec<RouteEntry<T>>) -> Vec<RouteEntry<T>> {
+    let numbers = host_numbers(&entries);
+    let mut keys: Vec<(u32, u32, u32)> = (0..)
+        .zip(&entries)
+        .map(|(position, entry)| {
+            let host = entry.hostname.as_ref().and_then(|hostname| numbers.get(hostname));
+            (host.copied().unwrap_or(u32::MAX), path_class(&entry.matches.path), position)
+        })
+        .collect();
+    let precedence = |position: u32| entries.get(position as usize).map(Precedence::of);
+    keys.sort_unstable_by(|a, b| {
+        (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| precedence(a.2).cmp(&precedence(b.2))).then(a.2.cmp(&b.2))
+    });
+    let mut places: Vec<Option<RouteEntry<T>>> = entries.into_iter().map(Some).collect();
+    keys.into_iter().filter_map(|key| places.get_mut(key.2 as usize)?.take()).collect()
+}
+
+/// Every hostname, numbered in order of precedence.
+fn host_numbers<T>(entries: &[RouteEntry<T>]) -> HashMap<&Hostname, u32, foldhash::fast::RandomState> {
+    let mut numbers: HashMap<&Hostname, u32, foldhash::fast::RandomState> = HashMap::default();
+    for entry in entries {
+        if let Some(hostname) = &entry.hostname {
+            numbers.insert(hostname, 0);
+        }
+    }
+    let mut hostnames: Vec<&Hostname> = numbers.keys().copied().collect();
+    hostnames.sort_unstable_by_key(|hostname| HostnameRank::of(Some(hostname)));
+    for (number, hostname) in (0..).zip(hostnames) {
+        numbers.insert(hostname, number);
+    }
+    numbers
+}
+
+/// Kind and length of a path as one number, in the order of [`PathRank`](super::precedence::PathRank).
+fn path_class(path: &PathMatch) -> u32 {
+    let (kind, length) = match path {
+        PathMatch::Exact(path) => (0, path.len()),
+        PathMatch::Regex(pattern) => (1, pattern.text().len()),
+        PathMatch::Prefix(prefix) => (2, significant_prefix(prefix).len()),
+    };
+    let longest = (1 << 30) - 1;
+    let length = u32::try_from(length).unwrap_or(longest).min(longest);
+    kind << 30 | (longest - length)
+}
+
+/// Whether two entries of one host stand under the same path.
+fn same_path<T>(a: &RouteEntry<T>, b: &RouteEntry<T>) -> bool {
+    match (&a.matches.path, &b.matches.path) {
+        (PathMatch::Exact(a), PathMatch::Exact(b)) => a == b,
+        (PathMatch::Prefix(a), PathMatch::Prefix(b)) => significant_prefix(a) == significant_prefix(b),
+        (PathMatch::Regex(_), PathMatch::Regex(_)) => true,
+        _ => false,
+    }
+}
+
+fn length_bit(path: &str) -> u64 {
+    1 << (path.len() % 64)
+}
+
+impl<T: Serialize> Serialize for RouteTable<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.entries())
+    }
+}
