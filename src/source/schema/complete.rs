@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::node::Node;
+use super::node::{Node, Type};
 
 /// Drops nulls and fills in defaults, in place.
 pub fn complete(node: &Node, value: &mut Value) {
@@ -32,8 +32,19 @@ pub fn complete(node: &Node, value: &mut Value) {
                 }
             }
         }
+        // `80.0` is a whole number: written as one, it fits its type.
+        Value::Number(number) if matches!(node.kind, Some(Type::Integer | Type::IntOrString)) => {
+            if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(whole) {
+                *value = Value::from(whole);
+            }
+        }
         _ => {}
     }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "within the whole numbers that a double holds exactly")]
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
 
 fn field_node<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
