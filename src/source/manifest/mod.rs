@@ -7,6 +7,12 @@
 //! Bounds, each answered by a problem that names it: a file is at most [`MAX_FILE`] bytes, a document at most
 //! [`MAX_DOCUMENT`] bytes, [`MAX_DEPTH`] levels and [`MAX_NODES`] values after aliases are expanded.
 
+mod core;
+mod outline;
+mod reader;
+mod split;
+mod value;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -121,16 +127,91 @@ pub enum Keep {
 /// Reads the objects of a file, in order. Total: any bytes give an answer.
 #[must_use]
 pub fn parse(file: &Path, bytes: &[u8], keep: Keep) -> Vec<Document> {
-    let _ = (file, bytes, keep);
-    Vec::new()
+    let file: Arc<Path> = Arc::from(file);
+    if bytes.len() > MAX_FILE {
+        let message = format!("found a file of {} bytes, allowed at most {MAX_FILE}", bytes.len());
+        return vec![reader::unreadable(&file, 0, 1, message)];
+    }
+    let grammar = grammar_of(&file);
+    let mut documents = Vec::new();
+    let mut number = 0;
+    for chunk in split::split(bytes) {
+        let text = match std::str::from_utf8(chunk.bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                documents.push(not_utf8(&file, number, &chunk, error.valid_up_to()));
+                number += 1;
+                continue;
+            }
+        };
+        for part in value::read(text, grammar) {
+            let place = reader::Place::new(&file, number, &chunk, &part);
+            reader::read(place, part.value, keep, &mut documents);
+            number += 1;
+        }
+    }
+    documents
 }
 
 /// The line (from 1) of a field such as `spec.rules[0].name` of the object that stood at `location` in these
 /// bytes; of the nearest enclosing field where it is absent. None if the bytes hold no such object.
+///
+/// Parses the bytes again up to the object: for one question. For many of one file use [`Lines`].
 #[must_use]
 pub fn line_of(bytes: &[u8], location: &Location, field: &str) -> Option<u32> {
-    let _ = (bytes, location, field);
-    None
+    Lines::read(&location.file, bytes).line_of(location, field)
+}
+
+/// The lines of all fields of a file.
+#[derive(Debug)]
+pub struct Lines<'b> {
+    /// Lines before each document, and the outline of the document.
+    documents: Vec<(u32, outline::Outline<'b>)>,
+}
+
+impl<'b> Lines<'b> {
+    /// Reads the bytes of a file as [`parse`] does.
+    #[must_use]
+    pub fn read(file: &Path, bytes: &'b [u8]) -> Lines<'b> {
+        let mut documents = Vec::new();
+        for chunk in split::split(bytes) {
+            // Documents are counted as `parse` counts them.
+            let Ok(text) = std::str::from_utf8(chunk.bytes) else {
+                documents.push((0, outline::Outline::default()));
+                continue;
+            };
+            for part in value::read(text, grammar_of(file)) {
+                let before = chunk.line - 1 + part.lines_before;
+                let outline = if part.value.is_ok() { outline::Outline::read(part.text) } else { Default::default() };
+                documents.push((before, outline));
+            }
+        }
+        Lines { documents }
+    }
+
+    /// As the function of this name.
+    #[must_use]
+    pub fn line_of(&self, location: &Location, field: &str) -> Option<u32> {
+        let (before, outline) = self.documents.get(location.document as usize)?;
+        outline.line_of(reader::path_of(&location.items, field)).map(|line| before + line)
+    }
+}
+
+fn grammar_of(file: &Path) -> value::Grammar {
+    let json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    if json { value::Grammar::Json } else { value::Grammar::Yaml }
+}
+
+fn not_utf8(file: &Arc<Path>, number: u32, chunk: &split::Chunk<'_>, valid: usize) -> Document {
+    let before = chunk.bytes.get(..valid).unwrap_or_default();
+    let lines = before.iter().filter(|byte| **byte == b'\n').count();
+    let line = chunk.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+    let byte = chunk.bytes.get(valid).copied().unwrap_or_default();
+    let mut message = format!("found byte {byte:#04x} at offset {}, allowed UTF-8 text", chunk.offset + valid);
+    if chunk.offset == 0 && matches!(chunk.bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
+        message.push_str("; the file looks like UTF-16");
+    }
+    reader::unreadable(file, number, line, message)
 }
 
 impl fmt::Display for ManifestProblem {

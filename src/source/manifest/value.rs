@@ -1,0 +1,354 @@
+//! The text of one document -> a JSON value, in bounded memory and time, or what is wrong with the text.
+//!
+//! As `kubectl` reads it: mappings have texts for keys, and a number or truth value as a key becomes its text;
+//! `<<` merges; a key that stands twice, `.nan` and `.inf` are errors. Aliases are expanded, within the bounds.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES};
+
+/// What is wrong with a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// What was found and what is allowed.
+    pub message: String,
+    /// Line within the document, from 1, where it is known.
+    pub line: Option<u32>,
+    /// A key stands twice in a mapping: the line is that of the mapping.
+    pub twice: bool,
+}
+
+impl Malformed {
+    fn new(message: String, line: Option<u32>) -> Self {
+        Malformed { twice: message.contains(TWICE), message, line }
+    }
+}
+
+const TWICE: &str = " twice in one mapping, allowed once";
+
+/// What is left of the bounds while a document is read.
+struct Budget {
+    nodes: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Budget { nodes: Cell::new(MAX_NODES), bytes: Cell::new(MAX_DOCUMENT) }
+    }
+
+    fn node<E: serde::de::Error>(&self) -> Result<(), E> {
+        let left = self.nodes.get().checked_sub(1);
+        left.map(|left| self.nodes.set(left)).ok_or_else(|| {
+            E::custom(format!("found more than {MAX_NODES} values once aliases are expanded, allowed up to that"))
+        })
+    }
+
+    fn text<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
+        let left = self.bytes.get().checked_sub(text.len());
+        left.map(|left| self.bytes.set(left)).ok_or_else(|| {
+            E::custom(format!("found more than {MAX_DOCUMENT} bytes once aliases are expanded, allowed up to that"))
+        })
+    }
+}
+
+/// A part of a document's text that is one value.
+#[derive(Debug)]
+pub struct Part<'t> {
+    /// The text of the value.
+    pub text: &'t str,
+    /// Lines of the document before the text.
+    pub lines_before: u32,
+    /// The value.
+    pub value: Result<Value, Malformed>,
+}
+
+/// Which grammar a text is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grammar {
+    /// YAML, or JSON, which most of the time is YAML too.
+    Yaml,
+    /// JSON by the file's name: its errors are told in JSON's words.
+    Json,
+}
+
+/// Reads a document: one YAML value, or JSON objects in a row, as `kubectl` takes them.
+pub fn read(text: &str, grammar: Grammar) -> Vec<Part<'_>> {
+    let whole = |value| vec![Part { text, lines_before: 0, value }];
+    if text.len() > MAX_DOCUMENT {
+        let message = format!("found a document of {} bytes, allowed at most {MAX_DOCUMENT}", text.len());
+        return whole(Err(Malformed::new(message, None)));
+    }
+    let body = text.strip_prefix("---").unwrap_or(text).trim_start();
+    if (grammar == Grammar::Json || body.starts_with('{'))
+        && let Some(parts) = read_json(text, body, grammar)
+    {
+        return parts;
+    }
+    whole(read_yaml(text))
+}
+
+/// None if the text is not JSON, but perhaps YAML that begins with a brace.
+fn read_json<'t>(text: &'t str, body: &'t str, grammar: Grammar) -> Option<Vec<Part<'t>>> {
+    let mut parts = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let lines_before = lines_of(text.get(..text.len() - rest.len()).unwrap_or_default());
+        let budget = Budget::new();
+        let mut deserializer = serde_json::Deserializer::from_str(rest);
+        match (Node { budget: &budget, depth: 0 }).deserialize(&mut deserializer) {
+            Ok(value) => {
+                // How far the value reaches is told by a second, cheap reading.
+                let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
+                stream.next();
+                let (text, after) = rest.split_at_checked(stream.byte_offset())?;
+                parts.push(Part { text, lines_before, value: Ok(value) });
+                rest = after.trim_start();
+            }
+            // What JSON does not know, YAML may: single quotes, comments, trailing commas.
+            Err(error) if !error.is_data() && grammar == Grammar::Yaml && parts.is_empty() => return None,
+            Err(error) => {
+                let line = u32::try_from(error.line()).ok();
+                let value = Err(Malformed::new(strip_place(&error.to_string()), line));
+                parts.push(Part { text: rest, lines_before, value });
+                break;
+            }
+        }
+    }
+    Some(parts)
+}
+
+/// How many lines end in a text.
+pub fn lines_of(text: &str) -> u32 {
+    u32::try_from(text.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX)
+}
+
+fn read_yaml(text: &str) -> Result<Value, Malformed> {
+    let marks = marks(text);
+    if marks > MAX_NODES {
+        let message = format!("found a document of more than {MAX_NODES} values or lines, allowed up to that");
+        return Err(Malformed::new(message, None));
+    }
+    let mut documents = serde_yaml::Deserializer::from_str(text);
+    let Some(document) = documents.next() else { return Ok(Value::Null) };
+    let budget = Budget::new();
+    let value = (Node { budget: &budget, depth: 0 }).deserialize(document).map_err(|error| {
+        let line = error.location().and_then(|location| u32::try_from(location.line()).ok());
+        let tab = line.and_then(|line| text.lines().nth(line as usize - 1)).is_some_and(|line| {
+            line.starts_with(|c: char| c.is_ascii_whitespace()) && line.trim_start_matches(' ').starts_with('\t')
+        });
+        let mut message = strip_place(&error.to_string());
+        if tab {
+            message = format!("found a tab in the indentation, allowed spaces ({message})");
+        }
+        Malformed::new(message, line)
+    })?;
+    if documents.next().is_some() {
+        let message = "found a second document without --- before it".to_owned();
+        return Err(Malformed::new(message, None));
+    }
+    Ok(value)
+}
+
+/// An upper bound of half the values of a YAML text: the parser keeps all of them before they can be counted.
+fn marks(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let next_blank = bytes.iter().skip(1).map(u8::is_ascii_whitespace).chain([true]);
+    bytes
+        .iter()
+        .zip(next_blank)
+        .filter(|(byte, next_blank)| match **byte {
+            b'\n' | b',' | b'[' | b'{' => true,
+            b':' | b'-' | b'?' => *next_blank,
+            _ => false,
+        })
+        .count()
+}
+
+/// Without the place that the parser names: it counts from the document's start, we from the file's.
+fn strip_place(message: &str) -> String {
+    let mut out = String::new();
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(" at line ") {
+        let digits = |text: &'_ str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let after = after.get(digits(after)..).unwrap_or_default();
+        let after = after.strip_prefix(" column ").map_or(after, |a| a.get(digits(a)..).unwrap_or_default());
+        out.push_str(before);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Reads one value and what is beneath it.
+#[derive(Clone, Copy)]
+struct Node<'b> {
+    budget: &'b Budget,
+    depth: usize,
+}
+
+impl Node<'_> {
+    fn beneath<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(E::custom(format!("found more than {MAX_DEPTH} levels of lists and mappings, allowed up to that")));
+        }
+        Ok(Node { depth: self.depth + 1, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.budget.node()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom(format!("found the number {value}, allowed finite numbers")))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.budget.text(value)?;
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.budget.text(&value)?;
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(A::Error::custom("found a tag of its own (!name), allowed the tags of YAML"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let beneath = self.beneath()?;
+        let mut out = Vec::new();
+        while let Some(element) = elements.next_element_seed(beneath)? {
+            out.push(element);
+        }
+        Ok(Value::Array(out))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let beneath = self.beneath()?;
+        let mut out = Map::new();
+        let mut merged = None;
+        while let Some(key) = entries.next_key_seed(Key(self.budget))? {
+            let value = entries.next_value_seed(beneath)?;
+            if key == "<<" && (value.is_object() || value.is_array()) {
+                merged = Some(value);
+            } else if out.contains_key(&key) {
+                return Err(A::Error::custom(format!("found the key {:?}{TWICE}", key.chars().take(80).collect::<String>())));
+            } else {
+                out.insert(key, value);
+            }
+        }
+        match merged {
+            Some(Value::Object(fields)) => merge(&mut out, fields),
+            // Of several, the first that has a key gives its value (YAML 1.1, merge keys).
+            Some(Value::Array(sources)) => {
+                for source in sources {
+                    let Value::Object(fields) = source else {
+                        return Err(A::Error::custom("found << with something other than mappings, allowed mappings"));
+                    };
+                    merge(&mut out, fields);
+                }
+            }
+            _ => {}
+        }
+        Ok(Value::Object(out))
+    }
+}
+
+fn merge(into: &mut Map<String, Value>, fields: Map<String, Value>) {
+    for (key, value) in fields {
+        if !into.contains_key(&key) {
+            into.insert(key, value);
+        }
+    }
+}
+
+/// Reads a key as text.
+struct Key<'b>(&'b Budget);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text as a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<String, E> {
+        self.0.text(key)?;
+        Ok(key.to_owned())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, key: String) -> Result<String, E> {
+        self.0.text(&key)?;
+        Ok(key)
+    }
+
+    fn visit_i64<E>(self, key: i64) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+
+    fn visit_u64<E>(self, key: u64) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+
+    fn visit_f64<E>(self, key: f64) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+
+    fn visit_bool<E>(self, key: bool) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+}
