@@ -211,11 +211,10 @@ mod tests {
             assert!(field.key().chars().all(char::is_alphabetic));
         }
         let admin = Field::named("admin_address").unwrap();
-        assert_eq!((admin.flag(), admin.variable(), admin.key()), (
-            "admin-address".into(),
-            "TRANSOM_ADMIN_ADDRESS".into(),
-            "adminAddress".into()
-        ));
+        assert_eq!(
+            (admin.flag(), admin.variable(), admin.key()),
+            ("admin-address".into(), "TRANSOM_ADMIN_ADDRESS".into(), "adminAddress".into())
+        );
     }
 
     #[test]
@@ -271,7 +270,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_flat_mapping_is_refused() {
-        for text in ["- workers\n", "workers: [1]\n", "workers: {a: 1}\n", "workers:\n", "workers: 1\nworkers: 2\n", "a: [\n"] {
+        for text in
+            ["- workers\n", "workers: [1]\n", "workers: {a: 1}\n", "workers:\n", "workers: 1\nworkers: 2\n", "a: [\n"]
+        {
             let message = refusal(Some(text), &[], &[]);
             assert!(message.starts_with("my.yaml"), "{text:?}: {message}");
         }

@@ -124,7 +124,8 @@ impl Layers {
             if let Some(field) = Config::FIELDS.iter().find(|field| field.variable() == name) {
                 self.environment.insert(field.name, Said { text, place: Place::Variable(name) });
             } else if !is_service_link(&name, &text) && self.unknown.is_none() {
-                let known = std::iter::once(CONFIG_VARIABLE.to_owned()).chain(Config::FIELDS.iter().map(Field::variable));
+                let known =
+                    std::iter::once(CONFIG_VARIABLE.to_owned()).chain(Config::FIELDS.iter().map(Field::variable));
                 let known: Vec<String> = known.collect();
                 let nearest = nearest(&name, &known);
                 self.unknown = Some(ConfigError::UnknownVariable { name, nearest, known: known.join(", ") });

@@ -28,8 +28,9 @@ pub fn within(listeners: &mut [ListenerNode<'_>]) {
         for &index in members {
             let Some(listener) = listeners.get(index) else { continue };
             let others = || members.iter().filter(|&&other| other != index).filter_map(|&other| listeners.get(other));
-            let foreign: Vec<_> = others().filter(|o| o.protocol != listener.protocol).map(|o| o.name()).collect();
-            let same: Vec<_> = others().filter(|o| o.hostname == listener.hostname).map(|o| o.name()).collect();
+            let foreign: Vec<_> =
+                others().filter(|o| o.protocol != listener.protocol).map(ListenerNode::name).collect();
+            let same: Vec<_> = others().filter(|o| o.hostname == listener.hostname).map(ListenerNode::name).collect();
             if !foreign.is_empty() {
                 conflicts.push((index, ListenerProblem::ProtocolConflict(foreign)));
             } else if !same.is_empty() {

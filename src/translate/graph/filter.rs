@@ -35,7 +35,7 @@ pub fn read<'a>(rule: usize, asked: &'a HttpRouteRule, problems: &mut Vec<RouteP
     if asked.retry.is_some() {
         problems.push(RouteProblem::Field { rule, field: "retry" });
     }
-    if asked.session_persistence.as_ref().is_some_and(|value| !value.is_null()) {
+    if asked.session_persistence.is_some() {
         problems.push(RouteProblem::Field { rule, field: "sessionPersistence" });
     }
 }

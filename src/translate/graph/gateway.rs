@@ -136,7 +136,7 @@ fn read_addresses<'a>(node: &mut GatewayNode<'a>, asked: &'a [GatewaySpecAddress
     node.addresses.dedup();
 }
 
-fn read_settings<'a>(node: &mut GatewayNode<'a>, settings: &Settings) {
+fn read_settings(node: &mut GatewayNode<'_>, settings: &Settings) {
     let spec = &node.gateway.spec;
     if let Some(infrastructure) = &spec.infrastructure {
         if let Some(parameters) = &infrastructure.parameters_ref {

@@ -203,7 +203,7 @@ fn read<'a>(index: usize, listener: &'a Listener, settings: &Settings) -> Listen
     if let (Some(text), None) = (asked, &hostname) {
         problems.push(ListenerProblem::Hostname(text));
     }
-    if listener.filters.as_ref().is_some_and(|filters| !filters.is_null()) {
+    if listener.filters.as_ref().is_some_and(|filters| !filters.requests.is_empty()) {
         problems.push(ListenerProblem::Filters);
     }
     if listener.tls.is_some() && protocol == Some(BindProtocol::Http) {

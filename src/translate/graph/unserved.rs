@@ -1,14 +1,10 @@
 //! Kinds that parse and are not served yet: each says so, instead of silence.
 
-use serde::Serialize;
-use serde_json::Value;
-
 use super::gateway::GatewayNode;
 use super::http::RouteNode;
 use super::problem::Remark;
 use super::tls_policy::TlsPolicies;
 use super::{Remarks, Settings};
-use crate::api::common::Resource;
 use crate::api::kind::GATEWAY_GROUP;
 use crate::api::{Kind, ObjectKey, ObjectMeta, ParentReference};
 use crate::store::Resources;
@@ -50,19 +46,30 @@ pub fn unserved<'a>(
         nodes.push(UnservedNode { kind, key, metadata, parents });
     };
     macro_rules! routes_of {
-        ($kind:expr, $map:expr, $field:literal) => {
-            for (key, object) in $map {
-                let mut parents = references(object, $field);
-                parents.retain(|reference| ours(&key.namespace, reference));
-                add($kind, key, &object.metadata, parents);
+        ($kind:expr, $map:expr) => {
+            for (key, route) in $map {
+                let parents = route.spec.parent_refs.iter().filter(|reference| ours(&key.namespace, reference));
+                add($kind, key, &route.metadata, parents.cloned().collect());
             }
         };
     }
-    routes_of!(Kind::ListenerSet, &resources.listener_sets, "parentRef");
-    routes_of!(Kind::GrpcRoute, &resources.grpc_routes, "parentRefs");
-    routes_of!(Kind::TlsRoute, &resources.tls_routes, "parentRefs");
-    routes_of!(Kind::TcpRoute, &resources.tcp_routes, "parentRefs");
-    routes_of!(Kind::UdpRoute, &resources.udp_routes, "parentRefs");
+    for (key, set) in &resources.listener_sets {
+        let parent = &set.spec.parent_ref;
+        let reference = ParentReference {
+            group: parent.group.clone(),
+            kind: parent.kind.clone(),
+            namespace: parent.namespace.clone(),
+            name: parent.name.clone(),
+            section_name: None,
+            port: None,
+        };
+        let parents = Some(reference).into_iter().filter(|reference| ours(&key.namespace, reference));
+        add(Kind::ListenerSet, key, &set.metadata, parents.collect());
+    }
+    routes_of!(Kind::GrpcRoute, &resources.grpc_routes);
+    routes_of!(Kind::TlsRoute, &resources.tls_routes);
+    routes_of!(Kind::TcpRoute, &resources.tcp_routes);
+    routes_of!(Kind::UdpRoute, &resources.udp_routes);
     for (key, policy) in &resources.backend_tls_policies {
         add(Kind::BackendTlsPolicy, key, &policy.metadata, ancestors(key, gateways, routes, policies));
     }
@@ -71,17 +78,6 @@ pub fn unserved<'a>(
         remarks.add(node.kind, node.key, Remark::KindNotServed(node.kind));
     }
     nodes
-}
-
-/// The references of a field, one or a list; one that cannot be read is none.
-fn references<Spec: Serialize, Status>(object: &Resource<Spec, Status>, field: &str) -> Vec<ParentReference> {
-    let mut spec = serde_json::to_value(&object.spec).unwrap_or_default();
-    let listed = match spec.get_mut(field).map(Value::take) {
-        Some(Value::Array(all)) => all,
-        Some(one @ Value::Object(_)) => vec![one],
-        _ => Vec::new(),
-    };
-    listed.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect()
 }
 
 /// The Gateways through which routes reach what a policy targets: at most 16, as the CRD allows.

@@ -37,8 +37,10 @@ pub fn report(node: &GatewayNode<'_>, settings: &Settings) -> (Vec<Telling>, Gat
     (told, GatewayStatus { addresses, conditions, listeners, attached_listener_sets: None })
 }
 
-fn is_not_accepted(status: &&ListenerStatus) -> bool {
-    status.conditions.iter().any(|condition| condition.kind == ACCEPTED && condition.status == FALSE)
+/// The names of the listeners of which this condition is false.
+fn failing<'l>(listeners: &'l [ListenerStatus], kind: &str) -> Vec<&'l str> {
+    let fails = |status: &&ListenerStatus| status.conditions.iter().any(|c| c.kind == kind && c.status == FALSE);
+    listeners.iter().filter(fails).map(|status| status.name.as_str()).collect()
 }
 
 /// Spec: "ListenersNotValid [...] when one or more Listeners have an invalid or unsupported configuration"; True if
@@ -49,7 +51,7 @@ fn accepted(
     listeners: &[ListenerStatus],
     generation: Option<i64>,
 ) -> Condition {
-    let bad: Vec<&str> = listeners.iter().filter(is_not_accepted).map(|status| status.name.as_str()).collect();
+    let bad = failing(listeners, ACCEPTED);
     if told.iter().any(|telling| telling.is(ACCEPTED)) || bad.is_empty() {
         return condition::conclude(ACCEPTED, told, ("Accepted", "accepted"), generation);
     }
@@ -96,10 +98,7 @@ fn programmed(
 /// Spec: of the Gateway's own references, "and also provides a positive-polarity summary of Listener's ResolvedRefs".
 fn resolved(told: &[Telling], listeners: &[ListenerStatus], generation: Option<i64>) -> Condition {
     let own = condition::conclude(RESOLVED_REFS, told, ("ResolvedRefs", "every reference resolves"), generation);
-    let unresolved = |status: &&ListenerStatus| {
-        status.conditions.iter().any(|condition| condition.kind == RESOLVED_REFS && condition.status == FALSE)
-    };
-    let bad: Vec<&str> = listeners.iter().filter(unresolved).map(|status| status.name.as_str()).collect();
+    let bad = failing(listeners, RESOLVED_REFS);
     if own.status == FALSE || bad.is_empty() {
         return own;
     }
@@ -123,5 +122,8 @@ fn addresses(node: &GatewayNode<'_>, settings: &Settings) -> Vec<GatewayStatusAd
         }
     }
     values.dedup();
-    values.into_iter().map(|value| GatewayStatusAddress { kind: "IPAddress".to_owned(), value }).collect()
+    values
+        .into_iter()
+        .map(|value| GatewayStatusAddress { kind: "IPAddress".to_owned(), value, routability: None })
+        .collect()
 }

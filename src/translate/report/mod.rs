@@ -11,11 +11,13 @@ mod wording;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::api::backend_tls_policy::PolicyStatus;
 use crate::api::gateway::GatewayStatus;
 use crate::api::gateway_class::GatewayClassStatus;
-use crate::api::{Condition, Kind, ObjectKey, ObjectMeta, ObjectRef, ParentReference, RouteStatus};
+use crate::api::listener_set::ListenerSetStatus;
+use crate::api::{Kind, ObjectKey, ObjectMeta, ObjectRef, RouteStatus};
 use crate::translate::graph::Graph;
 use crate::translate::{Origin, Settings};
 
@@ -34,35 +36,6 @@ pub struct Statuses {
     pub listener_sets: BTreeMap<ObjectKey, ListenerSetStatus>,
     /// BackendTLSPolicies, by namespace and name.
     pub policies: BTreeMap<ObjectKey, PolicyStatus>,
-}
-
-/// What is, of a ListenerSet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ListenerSetStatus {
-    /// `Accepted`, `Programmed`.
-    #[serde(default)]
-    pub conditions: Vec<Condition>,
-}
-
-/// What is, of a policy: one entry a Gateway through which its targets are reached.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct PolicyStatus {
-    /// At most 16.
-    #[serde(default)]
-    pub ancestors: Vec<PolicyAncestorStatus>,
-}
-
-/// What one controller says of a policy, for one Gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicyAncestorStatus {
-    /// The Gateway.
-    pub ancestor_ref: ParentReference,
-    /// Who says it.
-    pub controller_name: String,
-    /// What it says.
-    #[serde(default)]
-    pub conditions: Vec<Condition>,
 }
 
 /// Something to tell a person about an object.

@@ -2,7 +2,9 @@
 
 use super::condition::{ACCEPTED, FALSE, PROGRAMMED, condition};
 use super::route_condition::not_served;
-use super::{ListenerSetStatus, PolicyAncestorStatus, PolicyStatus, Statuses, generation};
+use super::{Statuses, generation};
+use crate::api::backend_tls_policy::{PolicyAncestorStatus, PolicyStatus};
+use crate::api::listener_set::ListenerSetStatus;
 use crate::api::{Kind, ObjectRef, ParentRouteStatus, RouteStatus};
 use crate::translate::Settings;
 use crate::translate::graph::unserved::UnservedNode;
@@ -19,7 +21,7 @@ pub fn report(node: &UnservedNode<'_>, settings: &Settings, statuses: &mut Statu
             let programmed = condition(PROGRAMMED, FALSE, "Invalid", not_served(node.kind), generation);
             // Of the reasons of the kind: no Gateway allows listeners that it cannot serve.
             let conditions = vec![refused("NotAllowed"), programmed];
-            statuses.listener_sets.insert(node.key.clone(), ListenerSetStatus { conditions });
+            statuses.listener_sets.insert(node.key.clone(), ListenerSetStatus { conditions, listeners: Vec::new() });
         }
         Kind::BackendTlsPolicy => {
             let ancestors = node.parents.iter().map(|parent| PolicyAncestorStatus {

@@ -9,20 +9,20 @@ const LONGEST: usize = 2048;
 
 /// `a, b and 3 more`.
 pub fn names(names: &[&str]) -> String {
-    let mut text = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
-    if let Some(more) = names.len().checked_sub(MOST).filter(|more| *more > 0) {
-        text.push_str(&format!(" and {more} more"));
+    let text = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => text,
+        more => format!("{text} and {more} more"),
     }
-    text
 }
 
 /// `one; two; and 3 more`.
 pub fn sentences<S: AsRef<str>>(sentences: &[S]) -> String {
-    let mut text = sentences.iter().take(MOST).map(|s| clip(s.as_ref())).collect::<Vec<_>>().join("; ");
-    if let Some(more) = sentences.len().checked_sub(MOST).filter(|more| *more > 0) {
-        text.push_str(&format!("; and {more} more"));
+    let text = sentences.iter().take(MOST).map(|s| clip(s.as_ref())).collect::<Vec<_>>().join("; ");
+    match sentences.len().saturating_sub(MOST) {
+        0 => text,
+        more => format!("{text}; and {more} more"),
     }
-    text
 }
 
 /// Everything told, each with its field.
