@@ -3,8 +3,11 @@
 //! Three stages: `graph/` resolves every reference and keeps what is wrong as data; `compile/` reads the graph
 //! into what the data plane serves; `report/` reads the same graph into what people are told.
 
+mod compile;
+mod graph;
 pub mod report;
 
+use crate::api::ObjectRef;
 use crate::snapshot::{EndpointSet, Snapshot, UpstreamId};
 use crate::store::Resources;
 
@@ -52,16 +55,24 @@ pub struct Translation {
     pub findings: Vec<Finding>,
 }
 
-/// Translates everything.
+impl Translation {
+    /// What there is to say about one object.
+    pub fn findings_of<'t>(&'t self, object: &'t ObjectRef) -> impl Iterator<Item = &'t Finding> {
+        self.findings.iter().filter(move |finding| finding.object == *object)
+    }
+}
+
+/// Translates everything: resolve once, then read both the snapshot and the reports off the same graph.
 #[must_use]
 pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
-    let _ = (resources, settings);
-    Translation { snapshot: Snapshot::default(), statuses: Statuses::default(), findings: Vec::new() }
+    graph::resolve(resources, settings, |graph| {
+        let (statuses, findings) = report::report(graph, settings);
+        Translation { snapshot: compile::compile(graph), statuses, findings }
+    })
 }
 
 /// The endpoints of one upstream, without translating anything else.
 #[must_use]
 pub fn endpoints(resources: &Resources, id: &UpstreamId) -> EndpointSet {
-    let _ = (resources, id);
-    EndpointSet::default()
+    graph::endpoint::of_upstream(resources, id)
 }

@@ -1,12 +1,27 @@
 //! Graph -> what people are told: statuses for the API, findings for `check` and the log.
 
+mod class;
+mod condition;
+mod gateway;
+mod listener;
+mod route;
+mod route_condition;
+mod unserved;
+mod wording;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::api::backend_tls_policy::PolicyStatus;
 use crate::api::gateway::GatewayStatus;
 use crate::api::gateway_class::GatewayClassStatus;
-use crate::api::{ObjectKey, ObjectRef, RouteStatus};
+use crate::api::listener_set::ListenerSetStatus;
+use crate::api::{Kind, ObjectKey, ObjectMeta, ObjectRef, RouteStatus};
+use crate::translate::graph::Graph;
+use crate::translate::{Origin, Settings};
+
+use condition::Telling;
 
 /// The status of every object that is ours to report on: only our own entries and conditions.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +32,10 @@ pub struct Statuses {
     pub gateways: BTreeMap<ObjectKey, GatewayStatus>,
     /// Routes of every kind.
     pub routes: BTreeMap<ObjectRef, RouteStatus>,
+    /// ListenerSets, by namespace and name.
+    pub listener_sets: BTreeMap<ObjectKey, ListenerSetStatus>,
+    /// BackendTLSPolicies, by namespace and name.
+    pub policies: BTreeMap<ObjectKey, PolicyStatus>,
 }
 
 /// Something to tell a person about an object.
@@ -41,4 +60,56 @@ pub enum Severity {
     Problem,
     /// Worth knowing; nothing is wrong.
     Note,
+}
+
+/// Reads statuses and findings off the graph. Findings are sorted and without doubles.
+pub(super) fn report(graph: &Graph<'_>, settings: &Settings) -> (Statuses, Vec<Finding>) {
+    let mut statuses = Statuses::default();
+    let mut findings = Findings(Vec::new());
+    for node in graph.classes.values() {
+        statuses.gateway_classes.insert(node.key.clone(), class::status(node, settings));
+        findings.add(Kind::GatewayClass, node.key, node.problem.iter().map(condition::class));
+    }
+    for node in &graph.gateways {
+        let (told, status) = gateway::report(node, settings);
+        statuses.gateways.insert(node.key.clone(), status);
+        findings.add(Kind::Gateway, node.key, told);
+    }
+    for node in &graph.routes {
+        let (told, status) = route::report(node, graph, settings);
+        statuses.routes.insert(ObjectRef { kind: Kind::HttpRoute, key: node.key.clone() }, status);
+        findings.add(Kind::HttpRoute, node.key, told);
+    }
+    for node in &graph.unserved {
+        unserved::report(node, settings, &mut statuses);
+    }
+    for (kind, key, remark) in graph.remarks.iter() {
+        findings.add(*kind, key, [route_condition::remark(remark, &settings.controller_name)]);
+    }
+    let mut findings = findings.0;
+    findings.sort();
+    findings.dedup();
+    (statuses, findings)
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, kind: Kind, key: &ObjectKey, told: impl IntoIterator<Item = Telling>) {
+        self.0.extend(told.into_iter().map(|telling| Finding {
+            object: ObjectRef { kind, key: key.clone() },
+            field: telling.field,
+            severity: telling.severity,
+            reason: telling.reason.to_owned(),
+            message: telling.message,
+        }));
+    }
+}
+
+/// The generation that is judged. Files have none: it counts as 1.
+fn generation(metadata: &ObjectMeta, settings: &Settings) -> Option<i64> {
+    match settings.origin {
+        Origin::Files => Some(metadata.generation.unwrap_or(1)),
+        Origin::Kubernetes => metadata.generation,
+    }
 }

@@ -1,0 +1,15 @@
+//! Graph -> Snapshot: what the data plane serves. Nothing is judged here; the graph has judged.
+
+mod listener;
+mod route;
+mod upstream;
+
+use super::graph::Graph;
+use crate::snapshot::Snapshot;
+
+/// Reads the snapshot off the graph.
+pub fn compile(graph: &Graph<'_>) -> Snapshot {
+    let (upstreams, indices) = upstream::upstreams(graph);
+    let (rules, tables) = route::rules(graph, &indices);
+    Snapshot { binds: listener::binds(graph, tables), rules, upstreams }
+}

@@ -1,0 +1,105 @@
+//! Rules, and the entries by which each listener finds them.
+
+use std::collections::BTreeMap;
+
+use super::upstream::Indices;
+use crate::api::Kind;
+use crate::router::RouteOrder;
+use crate::router::{Hostname, RouteEntry, RouteMatch};
+use crate::snapshot::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, WeightedUpstreams};
+use crate::translate::graph::Graph;
+use crate::translate::graph::attach::RouteHosts;
+use crate::translate::graph::http::{RouteNode, RuleNode, RuleOutcome};
+use crate::translate::graph::listener::{ListenerState, share_hosts};
+
+/// Entries of each listener that serves, by position of the Gateway and of the listener.
+pub type Tables = BTreeMap<(usize, usize), Vec<RouteEntry<RuleIndex>>>;
+
+/// Every rule of every route that some listener serves, and the entries that lead to it.
+///
+/// A route that is not accepted for what its rules ask still has its entries: they answer 500. Without them a
+/// request would fall through to a less specific route, one perhaps without the protection that was asked for.
+pub fn rules(graph: &Graph<'_>, indices: &Indices) -> (Vec<Rule>, Tables) {
+    let mut rules = Vec::new();
+    let mut tables = Tables::new();
+    for route in &graph.routes {
+        let listeners = serving_listeners(graph, route);
+        if listeners.is_empty() {
+            continue;
+        }
+        let name = format!("{}/{}", route.key.namespace, route.key.name);
+        for (rule, position) in route.rules.iter().zip(0u32..) {
+            let index = RuleIndex(u32::try_from(rules.len()).unwrap_or(u32::MAX));
+            rules.push(Rule {
+                route: RouteId {
+                    kind: Kind::HttpRoute.name(),
+                    namespace: route.key.namespace.clone(),
+                    name: route.key.name.clone(),
+                },
+                index: position,
+                name: rule.rule.name.clone(),
+                action: action(rule, indices),
+            });
+            for &(gateway, listener) in &listeners {
+                let hostname = graph
+                    .gateways
+                    .get(gateway)
+                    .and_then(|node| node.listeners.get(listener))
+                    .and_then(|node| node.hostname.as_ref());
+                let table = tables.entry((gateway, listener)).or_default();
+                for (number, matches) in &rule.matches {
+                    let order =
+                        RouteOrder { created: route.created, route: name.clone(), rule: position, index: *number };
+                    add(table, &route.hosts, hostname, matches, &order, index);
+                }
+            }
+        }
+    }
+    (rules, tables)
+}
+
+/// Listeners that serve and took the route, each once.
+fn serving_listeners(graph: &Graph<'_>, route: &RouteNode<'_>) -> Vec<(usize, usize)> {
+    let taken = route.parents.iter().flat_map(|p| p.outcome.iter().flatten().map(|listener| (p.gateway, *listener)));
+    let serves = |&(gateway, listener): &(usize, usize)| {
+        let node = graph.gateways.get(gateway).and_then(|node| node.listeners.get(listener));
+        node.is_some_and(|node| node.state == ListenerState::Serving)
+    };
+    let mut listeners: Vec<_> = taken.filter(serves).collect();
+    listeners.sort_unstable();
+    listeners.dedup();
+    listeners
+}
+
+/// One entry a host of the route that the listener takes, under the route's *own* hostname, which ranks.
+fn add(
+    table: &mut Vec<RouteEntry<RuleIndex>>,
+    hosts: &RouteHosts,
+    listener: Option<&Hostname>,
+    matches: &RouteMatch,
+    order: &RouteOrder,
+    value: RuleIndex,
+) {
+    let mut push = |hostname: Option<Hostname>| {
+        table.push(RouteEntry { hostname, matches: matches.clone(), order: order.clone(), value });
+    };
+    match hosts {
+        RouteHosts::Any => push(None),
+        RouteHosts::Listed(hosts) => {
+            for host in hosts.iter().filter(|host| share_hosts(Some(host), listener)) {
+                push(Some(host.clone()));
+            }
+        }
+    }
+}
+
+fn action(rule: &RuleNode<'_>, indices: &Indices) -> Action {
+    let RuleOutcome::Forward(shares) = &rule.outcome else { return Action::Answer(LocalAnswer::FilterFailed) };
+    let resolves = shares.iter().any(|(weight, upstream)| *weight > 0 && upstream.is_some());
+    let share =
+        |&(weight, upstream): &(u32, Option<_>)| Share { weight, upstream: upstream.and_then(|u| indices.of(u)) };
+    match WeightedUpstreams::new(shares.iter().map(share)) {
+        Some(upstreams) if resolves => Action::Forward(upstreams),
+        _ => Action::Answer(LocalAnswer::InvalidBackend),
+    }
+}

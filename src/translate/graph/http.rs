@@ -1,0 +1,234 @@
+//! HTTPRoutes: parents, hosts, and rules with what each one does.
+
+use super::attach::{ParentNode, Parents, RouteHosts, Target};
+use super::backend::{Backends, UpstreamRef};
+use super::filter;
+use super::gateway::GatewayNode;
+use super::listener::parse_hostname;
+use super::matching::Patterns;
+use super::problem::{BackendProblem, Remark, RouteProblem};
+use super::{Remarks, created};
+use crate::api::http_route::{HttpRoute, HttpRouteMatch, HttpRouteRule};
+use crate::api::{Kind, ObjectKey};
+use crate::router::RouteMatch;
+
+/// Largest weight of the specification.
+const MAX_WEIGHT: i32 = 1_000_000;
+
+/// An HTTPRoute with at least one parent of ours.
+#[derive(Debug)]
+pub struct RouteNode<'a> {
+    /// Namespace and name.
+    pub key: &'a ObjectKey,
+    /// The object.
+    pub route: &'a HttpRoute,
+    /// Nanoseconds since 1970; `i128::MAX` if unknown.
+    pub created: i128,
+    /// Its hosts.
+    pub hosts: RouteHosts,
+    /// Its rules.
+    pub rules: Vec<RuleNode<'a>>,
+    /// parentRefs to Gateways of ours, in the order of the spec.
+    pub parents: Vec<ParentNode<'a>>,
+    /// What is not as asked.
+    pub problems: Vec<RouteProblem<'a>>,
+    /// backendRefs that do not resolve.
+    pub backend_problems: Vec<BackendProblem<'a>>,
+}
+
+/// A rule.
+#[derive(Debug)]
+pub struct RuleNode<'a> {
+    /// The object's part.
+    pub rule: &'a HttpRouteRule,
+    /// Matches that could be compiled, with their position in the rule.
+    pub matches: Vec<(u32, RouteMatch)>,
+    /// What it does.
+    pub outcome: RuleOutcome,
+}
+
+/// What a rule does.
+#[derive(Debug)]
+pub enum RuleOutcome {
+    /// Forwards by weight; `None` is a share that answers 500.
+    Forward(Vec<(u32, Option<UpstreamRef>)>),
+    /// Answers 500: something of it is not served or not understood.
+    Dropped,
+}
+
+/// What a route is worth as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteVerdict {
+    /// Nothing is wrong but perhaps references.
+    Valid,
+    /// Some rule or share is not as asked.
+    Partial,
+    /// No rule, or no host, is as asked.
+    Invalid,
+}
+
+impl RouteNode<'_> {
+    /// What the route is worth as a whole.
+    pub fn verdict(&self) -> RouteVerdict {
+        let no_host = matches!(&self.hosts, RouteHosts::Listed(hosts) if hosts.is_empty());
+        let no_rule = !self.rules.is_empty() && self.rules.iter().all(RuleNode::is_worthless);
+        if self.problems.is_empty() {
+            RouteVerdict::Valid
+        } else if no_host || no_rule {
+            RouteVerdict::Invalid
+        } else {
+            RouteVerdict::Partial
+        }
+    }
+}
+
+impl RuleNode<'_> {
+    /// Whether the rule answers nothing but 500 for what it asks beside its references.
+    fn is_worthless(&self) -> bool {
+        let filtered = self.rule.backend_refs.iter().filter(|b| b.backend.weight > 0);
+        let all_filtered = filtered.clone().count() > 0 && filtered.clone().all(|b| !b.filters.is_empty());
+        matches!(self.outcome, RuleOutcome::Dropped) || all_filtered
+    }
+}
+
+/// Resolves one HTTPRoute; `None` if no parent is ours.
+pub fn route<'a>(
+    entry: (&'a ObjectKey, &'a HttpRoute),
+    parents: &Parents<'a>,
+    gateways: &mut [GatewayNode<'a>],
+    resolving: &mut Resolving<'_, 'a>,
+) -> Option<RouteNode<'a>> {
+    let (key, route) = entry;
+    let remarks = &mut *resolving.remarks;
+    let of = (Kind::HttpRoute, key);
+    if let Some(scope) = route.spec.use_default_gateways.as_deref().filter(|scope| !matches!(*scope, "" | "None")) {
+        remarks.add(of.0, key, Remark::DefaultGateways(scope));
+    }
+    if route.spec.parent_refs.is_empty() {
+        remarks.add(of.0, key, Remark::NoParents);
+    }
+    let mut ours = Vec::new();
+    for (index, reference) in route.spec.parent_refs.iter().enumerate() {
+        if let Target::Ours(gateway) = parents.find(of, index, reference, remarks) {
+            ours.push((index, reference, gateway));
+        }
+    }
+    if ours.is_empty() {
+        return None;
+    }
+
+    let mut problems = Vec::new();
+    let mut backend_problems = Vec::new();
+    let hosts = read_hosts(&route.spec.hostnames, &mut problems);
+    let mut rules = Vec::with_capacity(route.spec.rules.len());
+    for (index, rule) in route.spec.rules.iter().enumerate() {
+        rules.push(read_rule(key, index, rule, &mut problems, &mut backend_problems, resolving));
+    }
+    let attached = ours.into_iter().filter_map(|(position, reference, gateway)| {
+        let node = gateways.get(gateway)?;
+        let outcome = parents.attach(node, reference, Kind::HttpRoute, &key.namespace, &hosts);
+        Some(ParentNode { reference, position, gateway, outcome })
+    });
+    let attached: Vec<_> = attached.collect();
+    let created = created(&route.metadata);
+    let node = RouteNode { key, route, created, hosts, rules, parents: attached, problems, backend_problems };
+    if node.verdict() != RouteVerdict::Invalid {
+        count(&node.parents, gateways);
+    }
+    Some(node)
+}
+
+/// What resolving a rule needs and adds to.
+pub struct Resolving<'r, 'a> {
+    /// Compiled regular expressions.
+    pub patterns: &'r mut Patterns<'a>,
+    /// Resolved backends.
+    pub backends: &'r mut Backends<'a>,
+    /// Things to say.
+    pub remarks: &'r mut Remarks<'a>,
+}
+
+/// Spec, attachedRoutes: routes "with the Accepted condition set to True that have been attached to this
+/// Listener", whatever the listener's own conditions. Through two parentRefs to one listener a route counts once.
+fn count(parents: &[ParentNode<'_>], gateways: &mut [GatewayNode<'_>]) {
+    let taken = parents.iter().flat_map(|p| p.outcome.iter().flatten().map(|listener| (p.gateway, *listener)));
+    let mut taken: Vec<_> = taken.collect();
+    taken.sort_unstable();
+    taken.dedup();
+    for (gateway, listener) in taken {
+        if let Some(node) = gateways.get_mut(gateway).and_then(|node| node.listeners.get_mut(listener)) {
+            node.attached_routes = node.attached_routes.saturating_add(1);
+        }
+    }
+}
+
+fn read_hosts<'a>(asked: &'a [String], problems: &mut Vec<RouteProblem<'a>>) -> RouteHosts {
+    if asked.is_empty() {
+        return RouteHosts::Any;
+    }
+    let mut hosts = Vec::with_capacity(asked.len());
+    for (index, text) in asked.iter().enumerate() {
+        match parse_hostname(text) {
+            Some(host) if hosts.contains(&host) => {}
+            Some(host) => hosts.push(host),
+            None => problems.push(RouteProblem::Hostname { index, found: text }),
+        }
+    }
+    RouteHosts::Listed(hosts)
+}
+
+fn read_rule<'a>(
+    route: &'a ObjectKey,
+    index: usize,
+    rule: &'a HttpRouteRule,
+    problems: &mut Vec<RouteProblem<'a>>,
+    backend_problems: &mut Vec<BackendProblem<'a>>,
+    resolving: &mut Resolving<'_, 'a>,
+) -> RuleNode<'a> {
+    let before = problems.len();
+    let matches = read_matches(index, &rule.matches, problems, resolving.patterns);
+    filter::read(index, rule, problems);
+
+    let mut shares = Vec::with_capacity(rule.backend_refs.len());
+    for (position, backend) in rule.backend_refs.iter().enumerate() {
+        let reference = &backend.backend.object;
+        let resolved = resolving.backends.resolve(Kind::HttpRoute, &route.namespace, reference, resolving.remarks);
+        let upstream = match resolved {
+            Ok(upstream) if backend.filters.is_empty() => Some(upstream),
+            Ok(_) => None,
+            Err(fault) => {
+                let namespace = reference.namespace.as_deref().unwrap_or(&route.namespace);
+                backend_problems.push(BackendProblem { rule: index, index: position, reference, namespace, fault });
+                None
+            }
+        };
+        let found = backend.backend.weight;
+        if !(0..=MAX_WEIGHT).contains(&found) {
+            problems.push(RouteProblem::Weight { rule: index, backend: position, found });
+        }
+        shares.push((u32::try_from(found).unwrap_or(0), upstream));
+    }
+    let dropped = problems.iter().skip(before).any(|problem| problem.dropped_rule() == Some(index));
+    let outcome = if dropped { RuleOutcome::Dropped } else { RuleOutcome::Forward(shares) };
+    RuleNode { rule, matches, outcome }
+}
+
+/// "If no matches are specified, the default is a prefix path match on "/"".
+fn read_matches<'a>(
+    rule: usize,
+    asked: &'a [HttpRouteMatch],
+    problems: &mut Vec<RouteProblem<'a>>,
+    patterns: &mut Patterns<'a>,
+) -> Vec<(u32, RouteMatch)> {
+    if asked.is_empty() {
+        return vec![(0, RouteMatch::default())];
+    }
+    let mut matches = Vec::with_capacity(asked.len());
+    for (index, one) in (0u32..).zip(asked) {
+        match patterns.route_match(one) {
+            Ok(compiled) => matches.push((index, compiled)),
+            Err(fault) => problems.push(RouteProblem::Match { rule, index: index as usize, fault }),
+        }
+    }
+    matches
+}

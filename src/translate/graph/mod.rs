@@ -1,0 +1,97 @@
+//! Resources -> Graph: every reference resolved, every problem kept as data. Nothing is written here: the
+//! snapshot and the statuses are both read off the graph afterwards.
+
+pub mod attach;
+pub mod backend;
+pub mod bind;
+mod certificate;
+pub mod class;
+mod conflict;
+pub mod endpoint;
+mod filter;
+pub mod gateway;
+mod grant;
+pub mod http;
+pub mod listener;
+mod matching;
+mod namespace;
+pub mod problem;
+mod tls_policy;
+pub mod unserved;
+
+use std::collections::BTreeMap;
+
+use super::Settings;
+use crate::api::{Kind, ObjectKey, ObjectMeta};
+use crate::store::Resources;
+
+use backend::UpstreamNode;
+use certificate::Certificates;
+use class::ClassNode;
+use gateway::GatewayNode;
+use grant::Grants;
+use http::RouteNode;
+use problem::Remark;
+use tls_policy::TlsPolicies;
+use unserved::UnservedNode;
+
+/// Everything resolved.
+#[derive(Debug)]
+pub struct Graph<'a> {
+    /// Our GatewayClasses, by name.
+    pub classes: BTreeMap<&'a str, ClassNode<'a>>,
+    /// Our Gateways, by key.
+    pub gateways: Vec<GatewayNode<'a>>,
+    /// HTTPRoutes with a parent of ours, by key.
+    pub routes: Vec<RouteNode<'a>>,
+    /// What they forward to, in the order of [`backend::UpstreamRef`].
+    pub upstreams: Vec<UpstreamNode>,
+    /// Objects of kinds that are not served.
+    pub unserved: Vec<UnservedNode<'a>>,
+    /// What else is to be said.
+    pub remarks: Remarks<'a>,
+}
+
+/// Things to say about objects that have no condition for it.
+#[derive(Debug, Default)]
+pub struct Remarks<'a>(Vec<(Kind, &'a ObjectKey, Remark<'a>)>);
+
+impl<'a> Remarks<'a> {
+    /// Adds one.
+    pub fn add(&mut self, kind: Kind, key: &'a ObjectKey, remark: Remark<'a>) {
+        self.0.push((kind, key, remark));
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &(Kind, &'a ObjectKey, Remark<'a>)> {
+        self.0.iter()
+    }
+}
+
+/// Resolves everything, from what others rest on to what rests on others: classes, Gateways with their listeners,
+/// routes with their backends.
+pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(&Graph<'_>) -> R) -> R {
+    let grants = Grants::new(resources);
+    let policies = TlsPolicies::new(resources);
+    let mut remarks = Remarks::default();
+    let mut certificates = Certificates::new(resources, &grants);
+    let classes = class::classes(resources, settings, &mut remarks);
+    let mut gateways = gateway::gateways(resources, settings, &classes, &mut certificates, &mut remarks);
+
+    let namespaces = namespace::Namespaces::new(resources, settings);
+    let parents = attach::Parents::new(resources, settings.origin, namespaces, &gateways);
+    let mut patterns = matching::Patterns::default();
+    let mut backends = backend::Backends::new(resources, &grants, &policies);
+    let mut resolving = http::Resolving { patterns: &mut patterns, backends: &mut backends, remarks: &mut remarks };
+    let mut routes = Vec::with_capacity(resources.http_routes.len());
+    for entry in &resources.http_routes {
+        routes.extend(http::route(entry, &parents, &mut gateways, &mut resolving));
+    }
+    let unserved = unserved::unserved(resources, settings, &gateways, &routes, &policies, &mut remarks);
+    read(&Graph { classes, gateways, routes, upstreams: backends.upstreams, unserved, remarks })
+}
+
+/// When an object was made, in nanoseconds since 1970. Unknown counts as the youngest.
+pub fn created(metadata: &ObjectMeta) -> i128 {
+    metadata.creation_timestamp.as_ref().map_or(i128::MAX, |time| time.0.as_nanosecond())
+}

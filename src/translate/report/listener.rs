@@ -1,0 +1,108 @@
+//! Status of a listener.
+
+use std::net::SocketAddr;
+
+use super::condition::{self, ACCEPTED, CONFLICTED, FALSE, OVERLAPPING_TLS, PROGRAMMED, RESOLVED_REFS, TRUE, Telling};
+use super::{Severity, wording};
+use crate::api::Condition;
+use crate::api::gateway::ListenerStatus;
+use crate::translate::graph::bind::BindOutcome;
+use crate::translate::graph::listener::{ListenerNode, ListenerState, Overlap};
+
+/// What is told of a listener, and of its addresses.
+pub fn told(listener: &ListenerNode<'_>) -> Vec<Telling> {
+    let own = listener.problems.iter().map(|problem| condition::listener(listener.index, problem));
+    own.chain(listener.binds.iter().filter_map(|(address, outcome)| refused(listener.index, *address, outcome)))
+        .collect()
+}
+
+/// A port that cannot be had is the listener's; an address that is not there is told of the Gateway.
+fn refused(position: usize, address: SocketAddr, outcome: &BindOutcome<'_>) -> Option<Telling> {
+    let (BindOutcome::Refused(words) | BindOutcome::NoResources(words)) = outcome else { return None };
+    let field = format!("spec.listeners[{position}].port");
+    Some(Telling::no(
+        ACCEPTED,
+        "PortUnavailable",
+        field,
+        format!("{address} cannot be bound: {}", wording::clip(words)),
+    ))
+}
+
+/// Accepted, ResolvedRefs, Programmed; Conflicted and OverlappingTLSConfig only when true.
+pub fn status(
+    listener: &ListenerNode<'_>,
+    told: &[Telling],
+    gateway_accepted: bool,
+    generation: Option<i64>,
+) -> ListenerStatus {
+    let mut conditions = vec![
+        condition::conclude(ACCEPTED, told, ("Accepted", "accepted"), generation),
+        condition::conclude(RESOLVED_REFS, told, ("ResolvedRefs", "every reference resolves"), generation),
+        programmed(listener, told, gateway_accepted, generation),
+    ];
+    let conflict = told.iter().find(|t| matches!(t.reason, "HostnameConflict" | "ProtocolConflict"));
+    if let Some(telling) = conflict {
+        conditions.push(condition::condition(CONFLICTED, TRUE, telling.reason, telling.message.as_str(), generation));
+    }
+    if let Some(overlap) = &listener.overlap {
+        let (reason, message) = overlap_words(overlap);
+        conditions.push(condition::condition(OVERLAPPING_TLS, TRUE, reason, message, generation));
+    }
+    ListenerStatus {
+        name: listener.name().to_owned(),
+        supported_kinds: listener.kinds.clone(),
+        attached_routes: listener.attached_routes,
+        conditions,
+    }
+}
+
+fn programmed(
+    listener: &ListenerNode<'_>,
+    told: &[Telling],
+    gateway_accepted: bool,
+    generation: Option<i64>,
+) -> Condition {
+    let no = |reason, message: String| condition::condition(PROGRAMMED, FALSE, reason, message, generation);
+    if told.iter().any(|telling| telling.is(PROGRAMMED)) {
+        return condition::conclude(PROGRAMMED, told, ("Programmed", ""), generation);
+    }
+    if listener.state != ListenerState::Serving {
+        let why = if listener.accepted() && !gateway_accepted {
+            "the Gateway is not accepted"
+        } else if listener.accepted() {
+            "its references do not resolve"
+        } else {
+            "it is not accepted"
+        };
+        return no("Invalid", format!("the listener does not serve: {why}"));
+    }
+    let first = |wanted: fn(&BindOutcome<'_>) -> bool| listener.binds.iter().find(|(_, outcome)| wanted(outcome));
+    if told.iter().any(|telling| telling.is(ACCEPTED)) {
+        return no("Invalid", "the listener does not serve on every address: it is not accepted".to_owned());
+    }
+    if let Some((address, _)) = first(|outcome| *outcome == BindOutcome::Pending) {
+        return no("Pending", format!("waiting for {address} to be bound"));
+    }
+    if first(|outcome| *outcome == BindOutcome::Bound).is_none() {
+        return no("Invalid", "no address of the Gateway can be used".to_owned());
+    }
+    condition::condition(PROGRAMMED, TRUE, "Programmed", "served", generation)
+}
+
+fn overlap_words(overlap: &Overlap<'_>) -> (&'static str, String) {
+    let remedy = "a request for the other's host on a reused connection is answered with 421";
+    match overlap {
+        Overlap::Hostnames(with) => {
+            ("OverlappingHostnames", format!("hostnames overlap with {}; {remedy}", wording::names(with)))
+        }
+        Overlap::Certificates(with) => {
+            ("OverlappingCertificates", format!("certificates overlap with {}; {remedy}", wording::names(with)))
+        }
+    }
+}
+
+/// The same as a finding: worth knowing, nothing is wrong.
+pub fn overlap_note(listener: &ListenerNode<'_>) -> Option<Telling> {
+    let (reason, message) = overlap_words(listener.overlap.as_ref()?);
+    Some(Telling::only(Severity::Note, reason, format!("spec.listeners[{}].hostname", listener.index), message))
+}
