@@ -65,5 +65,7 @@ pub mod translate;
 pub mod router;
 pub mod snapshot;
 
+pub mod proxy;
+
 pub mod lifecycle;
 pub mod telemetry;
