@@ -65,6 +65,8 @@ pub mod translate;
 pub mod router;
 pub mod snapshot;
 
+pub mod proxy;
+
 pub mod lifecycle;
 pub mod telemetry;
 

@@ -1,0 +1,216 @@
+//! From a listening socket to a served connection: accept, tell the protocol or terminate TLS, hand the stream to
+//! Pingora. Runs on a worker. Which sockets there are is not decided here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora::apps::ServerApp;
+use pingora::protocols::ALPN;
+use pingora::protocols::tls::SslDigest;
+use pingora_proxy::HttpProxy;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{Connection, Phase, Security};
+use super::sniff::{Spoken, sniff};
+use super::stream::{Bounds, Downstream, Transport};
+use crate::proxy::GatewayProxy;
+use crate::proxy::serving::WorkerState;
+use crate::proxy::settings::Settings;
+use crate::snapshot::BindProtocol;
+
+/// With no descriptor or memory left, accepting again at once would only spin.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a connection that outlives its listener is looked at, to end it between two requests.
+const DRAIN_CHECK: Duration = Duration::from_millis(50);
+
+/// What a listener's end looks like to its connections.
+#[derive(Debug, Clone)]
+pub struct Signals {
+    /// No more connections are accepted.
+    pub closed: watch::Receiver<bool>,
+    /// Connections end after the request at hand.
+    pub draining: watch::Receiver<bool>,
+}
+
+/// What every connection of a worker needs.
+pub struct Acceptor {
+    /// Serves requests.
+    pub proxy: Arc<HttpProxy<GatewayProxy>>,
+    /// What is served.
+    pub state: Arc<WorkerState>,
+    /// Times and sizes.
+    pub settings: Arc<Settings>,
+    /// Owns the connections.
+    pub tasks: TaskTracker,
+}
+
+impl Acceptor {
+    /// Accepts until the listener closes; what waits in its queue by then is still accepted.
+    pub async fn run(self: Arc<Self>, listener: TcpListener, bind: SocketAddr, mut signals: Signals) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = signals.closed.wait_for(|closed| *closed) => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, peer)) => self.take(tcp, peer, bind, &signals),
+                Err(error) if is_exhaustion(&error) => {
+                    tracing::warn!(%bind, %error, "cannot accept");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+                // The client left before it was accepted.
+                Err(error) => tracing::debug!(%bind, %error, "cannot accept"),
+            }
+        }
+        while let Ok(Ok((tcp, peer))) = timeout(Duration::ZERO, listener.accept()).await {
+            self.take(tcp, peer, bind, &signals);
+        }
+    }
+
+    fn take(self: &Arc<Self>, tcp: TcpStream, peer: SocketAddr, bind: SocketAddr, signals: &Signals) {
+        let this = self.clone();
+        let draining = signals.draining.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = this.connection(tcp, peer, bind, draining).await {
+                tracing::debug!(%bind, %peer, %error, "connection ended");
+            }
+        });
+    }
+
+    async fn connection(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        bind: SocketAddr,
+        draining: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        tcp.set_nodelay(true)?;
+        let keepalive =
+            socket2::TcpKeepalive::new().with_time(self.settings.tcp_keepalive).with_interval(Duration::from_secs(10));
+        socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+        let Some(protocol) = self.state.glance().bind(&bind).map(|bind| bind.protocol) else {
+            return Ok(()); // the bind went while this connection waited to be accepted
+        };
+        match protocol {
+            BindProtocol::Http => self.cleartext(tcp, peer, bind, draining).await,
+            BindProtocol::Https => match timeout(self.settings.handshake_timeout, self.handshake(tcp, bind)).await {
+                Ok(Ok(Some((tls, sni)))) => {
+                    let connection = Connection::new(bind, peer, Security::Tls { sni });
+                    let (alpn, digest) = negotiated(&tls);
+                    self.serve(tls, connection, Bytes::new(), alpn, Some(digest), draining).await
+                }
+                Ok(Ok(None)) => Ok(()),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            },
+        }
+    }
+
+    async fn cleartext(
+        &self,
+        mut tcp: TcpStream,
+        peer: SocketAddr,
+        bind: SocketAddr,
+        mut draining: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let sniffed = tokio::select! {
+            biased;
+            sniffed = timeout(self.settings.first_byte_timeout, sniff(&mut tcp)) => sniffed?,
+            // It has not asked for anything: nothing is lost.
+            _ = draining.wait_for(|draining| *draining) => return Ok(()),
+        };
+        let Some((spoken, seen)) = sniffed? else { return Ok(()) };
+        let alpn = match spoken {
+            Spoken::Http1 => ALPN::H1,
+            Spoken::Http2 => ALPN::H2,
+        };
+        let connection = Connection::new(bind, peer, Security::Plain);
+        self.serve(tcp, connection, seen, alpn, None, draining).await
+    }
+
+    /// Terminates TLS with the config that the server name finds; `None` if it finds none, which the client is told.
+    async fn handshake(
+        &self,
+        tcp: TcpStream,
+        bind: SocketAddr,
+    ) -> io::Result<Option<(tokio_rustls::server::TlsStream<TcpStream>, Option<String>)>> {
+        // Reads on until the hello is whole; rustls bounds it to 64 KiB.
+        let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
+        let sni = hello.client_hello().server_name().map(str::to_ascii_lowercase);
+        let config = {
+            let view = self.state.glance();
+            view.tls(&bind).and_then(|tls| tls.find(sni.as_deref().unwrap_or_default())).cloned()
+        };
+        if let Some(config) = config {
+            return Ok(Some((hello.into_stream(config).await?, sni)));
+        }
+        let alert = if sni.is_some() { UNRECOGNIZED_NAME } else { HANDSHAKE_FAILURE };
+        hello.io.write_all(&fatal(alert)).await?;
+        hello.io.shutdown().await?;
+        Ok(None)
+    }
+
+    async fn serve<S: Transport + 'static>(
+        &self,
+        transport: S,
+        connection: Connection,
+        seen: Bytes,
+        alpn: ALPN,
+        ssl: Option<SslDigest>,
+        draining: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let local = transport.socket().local_addr()?;
+        let connection = Arc::new(connection);
+        let bounds = Bounds::from(&*self.settings);
+        let stream = Downstream::new(transport, local, connection.clone(), seen, alpn, ssl, bounds)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        tokio::select! {
+            biased;
+            _ = self.proxy.process_new(Box::new(stream), &draining) => {}
+            () = idle_at_the_end(&connection, draining.clone()) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the connection has nothing left to do and its listener is draining. HTTP/2 ends by itself (GOAWAY).
+async fn idle_at_the_end(connection: &Connection, mut draining: watch::Receiver<bool>) {
+    if draining.wait_for(|draining| *draining).await.is_err() {
+        std::future::pending::<()>().await; // the listener's owner is gone, and with it the runtime, soon
+    }
+    while connection.phase() != Phase::Idle {
+        tokio::time::sleep(DRAIN_CHECK).await;
+    }
+}
+
+fn negotiated(tls: &tokio_rustls::server::TlsStream<TcpStream>) -> (ALPN, SslDigest) {
+    let (_, session) = tls.get_ref();
+    let alpn = if session.alpn_protocol() == Some(b"h2") { ALPN::H2 } else { ALPN::H1 };
+    let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+    let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or_default();
+    (alpn, SslDigest::new(cipher, version, None, None, Vec::new()))
+}
+
+/// RFC 8446, 6: alert descriptions.
+const HANDSHAKE_FAILURE: u8 = 40;
+/// RFC 6066, 3: the server name is not one of ours.
+const UNRECOGNIZED_NAME: u8 = 112;
+
+/// A fatal alert in a record of its own, in cleartext: no key is agreed on yet.
+fn fatal(description: u8) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, description]
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}

@@ -1,0 +1,106 @@
+//! What is known of a downstream connection, and the phase it is in. Shared by the stream, the request phases
+//! and the task that owns the connection; carried to the phases through Pingora's proxy digest.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
+
+/// Facts of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The bind that accepted it: its key in the snapshot.
+    pub bind: SocketAddr,
+    /// The client.
+    pub peer: SocketAddr,
+    /// Whether it is TLS, and the server name asked for (lower case).
+    pub security: Security,
+    phase: AtomicU8,
+    refused: AtomicU16,
+    reset: AtomicBool,
+}
+
+/// Cleartext or TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// Cleartext.
+    Plain,
+    /// TLS, terminated here.
+    Tls {
+        /// Server name of the ClientHello, lower case, if it had one.
+        sni: Option<String>,
+    },
+}
+
+/// Where an HTTP/1 connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Between two requests, or before the first.
+    Idle = 0,
+    /// Reading a request's header.
+    Head = 1,
+    /// Serving a request.
+    Request = 2,
+    /// HTTP/2: the frames bound themselves.
+    Framed = 3,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(bind: SocketAddr, peer: SocketAddr, security: Security) -> Self {
+        Connection {
+            bind,
+            peer,
+            security,
+            phase: AtomicU8::new(Phase::Idle as u8),
+            refused: AtomicU16::new(0),
+            reset: AtomicBool::new(false),
+        }
+    }
+
+    /// The phase. Relaxed: only one thread ever touches a connection.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            1 => Phase::Head,
+            2 => Phase::Request,
+            3 => Phase::Framed,
+            _ => Phase::Idle,
+        }
+    }
+
+    /// Moves an HTTP/1 connection to another phase. HTTP/2 stays as it is: its requests overlap.
+    pub fn enter(&self, phase: Phase) {
+        if self.phase() != Phase::Framed {
+            self.phase.store(phase as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// The status with which the stream itself refused what it read, if it did.
+    #[must_use]
+    pub fn refused(&self) -> Option<u16> {
+        Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status != 0)
+    }
+
+    /// Notes that the stream refused what it read.
+    pub fn refuse(&self, status: u16) {
+        self.refused.store(status, Ordering::Relaxed);
+    }
+
+    /// Makes the connection end with a reset, so that a broken answer cannot be taken for a whole one.
+    pub fn reset_at_end(&self) {
+        self.reset.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ends with a reset.
+    #[must_use]
+    pub fn resets(&self) -> bool {
+        self.reset.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.security, Security::Tls { .. })
+    }
+}

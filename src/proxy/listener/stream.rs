@@ -1,0 +1,295 @@
+//! The downstream stream that Pingora works on: a transport with a write buffer, bounds on the header that is
+//! being read, and the connection's facts. It knows bytes and time, and of HTTP only where a header begins and ends.
+//!
+//! Pingora bounds each read, not the whole header, and answers what it cannot parse by itself, under its own
+//! name. Both are mended here: while a header is read the stream counts bytes and time, and an answer written
+//! before any request was handed over is Pingora's own, so ours is sent in its place.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_rustls::server::TlsStream;
+
+use super::buffer::WriteBuffer;
+use super::connection::{Connection, Phase};
+use crate::proxy::settings::Settings;
+
+/// Bytes of an HTTP/2 client's connection preface: from then on the frames bound themselves.
+const H2_PREFACE_LENGTH: usize = 24;
+
+/// What a [`Downstream`] rests on.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {
+    /// The socket beneath.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// A connection from a client, as Pingora sees it.
+#[derive(Debug)]
+pub struct Downstream<S: Transport> {
+    io: WriteBuffer<S>,
+    /// Bytes that were read to tell the protocol and are still to be served.
+    replay: Bytes,
+    alpn: ALPN,
+    ssl: Option<Arc<SslDigest>>,
+    socket: Arc<SocketDigest>,
+    proxy: Arc<ProxyDigest>,
+    connection: Arc<Connection>,
+    bounds: Bounds,
+    head: Head,
+}
+
+/// What a header may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    first_byte: Duration,
+    header: Duration,
+    header_bytes: usize,
+}
+
+/// The header that is being read.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: usize,
+    /// Set once the header, or the connection's first byte, did not come with the first read.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// A request was read on this connection before.
+    later: bool,
+}
+
+impl From<&Settings> for Bounds {
+    fn from(settings: &Settings) -> Self {
+        Bounds {
+            first_byte: settings.first_byte_timeout,
+            header: settings.header_timeout,
+            header_bytes: settings.header_limit,
+        }
+    }
+}
+
+impl<S: Transport> Downstream<S> {
+    /// Wraps an accepted transport. `replay` are the bytes already read from it; `alpn` decides what is spoken.
+    pub fn new(
+        io: S,
+        local: SocketAddr,
+        connection: Arc<Connection>,
+        replay: Bytes,
+        alpn: ALPN,
+        ssl: Option<SslDigest>,
+        bounds: Bounds,
+    ) -> pingora::Result<Self> {
+        let fd = io.socket().as_raw_fd();
+        let socket = SocketDigest::from_raw_fd(fd);
+        let _ = socket.peer_addr.set(Some(PingoraAddr::Inet(connection.peer)));
+        let _ = socket.local_addr.set(Some(PingoraAddr::Inet(local)));
+        // The one public road for facts of a connection, to HTTP/1 and HTTP/2 sessions alike.
+        let proxy =
+            ProxyDigest::new(Box::new(ResponseHeader::build(200, Some(0))?), Some(Box::new(connection.clone())));
+        Ok(Downstream {
+            io: WriteBuffer::new(io),
+            replay,
+            alpn,
+            ssl: ssl.map(Arc::new),
+            socket: Arc::new(socket),
+            proxy: Arc::new(proxy),
+            connection,
+            bounds,
+            head: Head::default(),
+        })
+    }
+
+    fn is_h2(&self) -> bool {
+        matches!(self.alpn, ALPN::H2)
+    }
+
+    /// Counts bytes of a header; an HTTP/2 connection leaves the phase with its preface.
+    fn count(&mut self, bytes: usize) {
+        self.head.bytes += bytes;
+        if bytes > 0 {
+            self.connection.enter(Phase::Head);
+        }
+        if self.is_h2() && self.head.bytes >= H2_PREFACE_LENGTH {
+            self.connection.enter(Phase::Framed);
+            self.head = Head::default();
+        }
+    }
+
+    /// Answers in the stead of a request that will not be read, as far as the socket takes it, and ends.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>, status: u16) -> Poll<io::Result<()>> {
+        self.connection.refuse(status);
+        if !self.is_h2() {
+            let _ = Pin::new(&mut self.io).poll_write(cx, refusal(status));
+            let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_read_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.is_h2() && self.head.bytes > self.bounds.header_bytes {
+            return self.poll_refuse(cx, 431);
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(outcome) => {
+                outcome?;
+                let count = buf.filled().len() - before;
+                if self.head.bytes == 0 {
+                    self.head.deadline = None;
+                }
+                self.count(count);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                // Between two requests Pingora's own keep-alive time runs.
+                let limit = match (self.head.bytes, self.head.later) {
+                    (0, true) => return Poll::Pending,
+                    (0, false) => self.bounds.first_byte,
+                    _ => self.bounds.header,
+                };
+                let deadline = self.head.deadline.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
+                ready!(deadline.as_mut().poll(cx));
+                if self.head.bytes == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                self.poll_refuse(cx, 408)
+            }
+        }
+    }
+}
+
+/// An HTTP/1 answer to what is no request.
+fn refusal(status: u16) -> &'static [u8] {
+    match status {
+        408 => b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 20\r\nconnection: close\r\n\r\n408 request_invalid\n",
+        431 => b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\ncontent-length: 21\r\nconnection: close\r\n\r\n431 header_too_large\n",
+        _ => b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 20\r\nconnection: close\r\n\r\n400 request_invalid\n",
+    }
+}
+
+impl<S: Transport> AsyncRead for Downstream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.replay.is_empty() {
+            let count = this.replay.len().min(buf.remaining());
+            buf.put_slice(&this.replay.split_to(count));
+            if matches!(this.connection.phase(), Phase::Idle | Phase::Head) {
+                this.count(count);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        match this.connection.phase() {
+            Phase::Idle | Phase::Head => this.poll_read_head(cx, buf),
+            Phase::Request => {
+                this.head = Head { later: true, ..Head::default() };
+                Pin::new(&mut this.io).poll_read(cx, buf)
+            }
+            Phase::Framed => Pin::new(&mut this.io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<S: Transport> AsyncWrite for Downstream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        match this.connection.phase() {
+            Phase::Request => this.head = Head { later: true, ..Head::default() },
+            Phase::Head if !this.is_h2() && data.starts_with(b"HTTP/1.") && this.connection.refused().is_none() => {
+                this.connection.refuse(400);
+                ready!(Pin::new(&mut this.io).poll_write(cx, refusal(400)))?; // fits the empty buffer
+                return Poll::Ready(Ok(data.len()));
+            }
+            Phase::Idle | Phase::Head | Phase::Framed => {}
+        }
+        Pin::new(&mut this.io).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl<S: Transport> Drop for Downstream<S> {
+    fn drop(&mut self) {
+        if self.connection.resets() {
+            let _ = socket2::SockRef::from(self.io.inner().socket()).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Transport> Shutdown for Downstream<S> {
+    async fn shutdown(&mut self) {
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl<S: Transport> UniqueID for Downstream<S> {
+    fn id(&self) -> UniqueIDType {
+        self.io.inner().socket().as_raw_fd()
+    }
+}
+
+impl<S: Transport> Ssl for Downstream<S> {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.ssl.clone()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        Some(self.alpn.clone())
+    }
+}
+
+impl<S: Transport> GetTimingDigest for Downstream<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl<S: Transport> GetProxyDigest for Downstream<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(self.proxy.clone())
+    }
+}
+
+impl<S: Transport> GetSocketDigest for Downstream<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.socket.clone())
+    }
+}
+
+#[async_trait]
+impl<S: Transport> Peek for Downstream<S> {}

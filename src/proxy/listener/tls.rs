@@ -1,0 +1,114 @@
+//! TLS of the listeners: one `ServerConfig` for each, found by server name, so that neither certificates nor
+//! tickets nor sessions cross from one listener to another. A config stays the same object while its
+//! certificates stay the same: a change elsewhere costs nobody his session.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureScheme};
+
+use crate::router::{HostMap, Hostname};
+use crate::snapshot::tls::{Certificate, ListenerTls};
+use crate::snapshot::{BindProtocol, ListenerId, Snapshot};
+
+/// The configs that are in use.
+#[derive(Debug, Default)]
+pub struct TlsConfigs {
+    known: BTreeMap<Key, (Vec<String>, Arc<ServerConfig>)>,
+}
+
+type Key = (SocketAddr, ListenerId, Option<Hostname>);
+
+/// The certificates of a listener.
+#[derive(Debug)]
+struct Certificates(Vec<Named>);
+
+#[derive(Debug)]
+struct Named {
+    names: Vec<Hostname>,
+    certified: Arc<CertifiedKey>,
+}
+
+impl TlsConfigs {
+    /// The configs of a snapshot, by bind and server name. What the snapshot no longer has is forgotten.
+    pub fn of(&mut self, snapshot: &Snapshot) -> BTreeMap<SocketAddr, HostMap<Arc<ServerConfig>>> {
+        let mut known = BTreeMap::new();
+        let mut binds = BTreeMap::new();
+        for (address, bind) in &snapshot.binds {
+            if bind.protocol != BindProtocol::Https {
+                continue;
+            }
+            let mut by_name = HostMap::default();
+            for listener in &bind.listeners {
+                let Some(tls) = &listener.tls else { continue };
+                let fingerprints: Vec<_> = tls.certificates.iter().map(|one| one.fingerprint.clone()).collect();
+                let key = (*address, listener.id.clone(), listener.hostname.clone());
+                let config = match self.known.remove(&key) {
+                    Some((before, config)) if before == fingerprints => config,
+                    _ => match config(tls) {
+                        Ok(config) => Arc::new(config),
+                        Err(error) => {
+                            tracing::error!(listener = ?listener.id, %error, "TLS cannot be set up");
+                            continue;
+                        }
+                    },
+                };
+                by_name.insert(listener.hostname.as_ref(), config.clone());
+                known.insert(key, (fingerprints, config));
+            }
+            binds.insert(*address, by_name);
+        }
+        self.known = known;
+        binds
+    }
+}
+
+fn config(tls: &ListenerTls) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Certificates::new(&tls.certificates)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+    Ok(config)
+}
+
+impl Certificates {
+    fn new(certificates: &[Certificate]) -> Self {
+        let named = |certificate: &Certificate| Named {
+            names: certificate.names.iter().filter_map(|name| Hostname::parse(name)).collect(),
+            certified: certificate.certified().clone(),
+        };
+        Certificates(certificates.iter().map(named).collect())
+    }
+
+    /// One that names the server and that the client can verify; else one that it can verify; else the first.
+    fn choose(&self, server_name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Named> {
+        let verifiable = || self.0.iter().filter(|one| one.certified.key.choose_scheme(schemes).is_some());
+        let named = server_name.and_then(|name| verifiable().find(|one| one.covers(name)));
+        named.or_else(|| verifiable().next()).or_else(|| self.0.first())
+    }
+}
+
+impl Named {
+    fn covers(&self, server_name: &str) -> bool {
+        self.names.iter().any(|name| match name {
+            Hostname::Exact(name) => name == server_name,
+            // RFC 6125, 6.4.3: a wildcard of a certificate stands for one label, unlike that of a listener.
+            Hostname::Wildcard(suffix) => {
+                server_name.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == suffix)
+            }
+        })
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        self.choose(name.as_deref(), hello.signature_schemes()).map(|one| one.certified.clone())
+    }
+}

@@ -1,0 +1,235 @@
+//! WING B: serves traffic. In comes the current [`Snapshot`](crate::snapshot::Snapshot) through a `Reader`; out go
+//! answers, one record for each request, and which addresses are bound. It cannot name Kubernetes: what it serves
+//! is resolved, and what is not is an action or a share of the snapshot.
+//!
+//! [`start`] runs one data worker for each core. [`GatewayProxy`] is what Pingora calls in the phases of a request;
+//! each phase delegates.
+
+mod context;
+mod error;
+mod listener;
+mod request;
+mod respond;
+mod serving;
+mod settings;
+mod start;
+mod upstream;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Version;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use context::RequestContext;
+use listener::connection::{Connection, Phase};
+use serving::WorkerState;
+use upstream::headers::{self, ClientSide};
+
+pub use listener::{BindState, BoundAddresses};
+pub use settings::Settings;
+pub use start::{Drained, Proxy, start};
+
+use crate::snapshot::UpstreamProtocol;
+use crate::telemetry::{Reason, RequestRecord};
+
+/// The phases of a request, in Pingora's order.
+pub struct GatewayProxy {
+    state: Arc<WorkerState>,
+    settings: Arc<Settings>,
+}
+
+#[async_trait]
+impl ProxyHttp for GatewayProxy {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::new()
+    }
+
+    /// No modules: compression and gRPC-web are not ours to add.
+    fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> pingora::Result<bool> {
+        let connection = connection(session)?.clone();
+        connection.enter(Phase::Request);
+        self.keep_alive(session);
+        match request::admit(session.req_header_mut(), &connection, &self.state, context) {
+            Ok(()) => Ok(false),
+            Err(refusal) => {
+                context.reason = refusal.reason;
+                respond::answer(session, refusal.status, refusal.reason).await.map(|()| true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, context: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
+        let forwarding =
+            context.forwarding.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no upstream"))?;
+        let Some(address) = forwarding.next_endpoint(self.state.random()) else {
+            return Err(Error::new_up(ErrorType::ConnectError));
+        };
+        Ok(upstream::peer::peer(address, &forwarding.upstream, &self.settings))
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _: &HttpPeer,
+        context: &mut RequestContext,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let other = context.forwarding.as_mut().is_some_and(context::Forwarding::connect_failed);
+        error.set_retry(other && error::is_connect(error.etype()) && !session.as_ref().retry_buffer_truncated());
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        let connection = connection(session)?;
+        let listener = context.matched.as_ref().and_then(context::Matched::listener);
+        let client = ClientSide {
+            address: connection.peer.ip(),
+            port: listener.map_or(connection.bind.port(), |listener| listener.port),
+            tls: connection.is_tls(),
+        };
+        headers::forward(request, client)?;
+        match context.forwarding.as_ref().map(|forwarding| forwarding.upstream.protocol()) {
+            Some(UpstreamProtocol::H2c) => headers::keep_trailers(request),
+            _ => Ok(()),
+        }
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        headers::strip_hop_by_hop(response);
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut RequestContext,
+        reused: bool,
+    ) -> Box<Error> {
+        // A request that may have been processed is not sent again, unless that does no harm and the connection,
+        // kept from before, was most likely closed by the endpoint just then.
+        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
+        if let Some(forwarding) = context.forwarding.as_mut().filter(|_| error.retry()) {
+            forwarding.connection_was_stale();
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
+        let failure = error::classify(error);
+        context.reason = failure.reason;
+        context.error = Some(error.to_string());
+        let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+        match failure.status {
+            Some(status) if !begun => {
+                session.set_keepalive(None);
+                let _ = respond::answer(session, status, failure.reason).await;
+            }
+            Some(_) if session.req_header().version == Version::HTTP_10 => {
+                // Only the end of the connection marks the end of this answer: it must not look like a good one.
+                if let Ok(connection) = connection(session) {
+                    connection.reset_at_end();
+                }
+            }
+            _ => {}
+        }
+        FailToProxy { error_code: failure.status.unwrap_or(0), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut RequestContext) {
+        let upstream_duration = context.forwarding.as_mut().map_or(Duration::ZERO, |forwarding| {
+            forwarding.done();
+            forwarding.elapsed()
+        });
+        let Ok(connection) = connection(session) else { return };
+        let request = session.req_header();
+        let record = RequestRecord {
+            listener: context.listener_labels(),
+            route: context.route_labels(),
+            method: request.method.as_str(),
+            host: &context.host,
+            path: request.uri.path(),
+            protocol: match request.version {
+                Version::HTTP_2 => "HTTP/2",
+                Version::HTTP_10 => "HTTP/1.0",
+                _ => "HTTP/1.1",
+            },
+            tls: connection.is_tls(),
+            code: session.response_written().map_or(0, |response| response.status.as_u16()),
+            reason: context.reason,
+            client: Some(connection.peer),
+            upstream: context.forwarding.as_ref().and_then(context::Forwarding::last_endpoint),
+            duration: context.started.elapsed(),
+            upstream_duration,
+            bytes_received: session.body_bytes_read() as u64,
+            bytes_sent: session.body_bytes_sent() as u64,
+            error: context.error.as_deref(),
+        };
+        self.record(&record);
+        connection.enter(Phase::Idle);
+    }
+
+    /// What failed is in the request's record; Pingora need not log it again.
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &RequestContext,
+        _: &Error,
+        _: pingora_proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+impl GatewayProxy {
+    /// Bounds the time to the next request, where there may be one: neither the client nor a drain has said no.
+    fn keep_alive(&self, session: &mut Session) {
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.settings.keepalive_timeout.as_secs()));
+        }
+        session.set_pipelining_enabled(true);
+    }
+
+    fn record(&self, record: &RequestRecord<'_>) {
+        let _ = (self, record, Reason::None);
+    }
+}
+
+/// The facts of the connection that a request came on.
+fn connection(session: &Session) -> pingora::Result<&Arc<Connection>> {
+    session
+        .digest()
+        .and_then(|digest| digest.proxy_digest.as_ref())
+        .and_then(|proxy| proxy.user_data.as_ref())
+        .and_then(|facts| facts.downcast_ref::<Arc<Connection>>())
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection without facts"))
+}

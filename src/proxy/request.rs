@@ -1,0 +1,171 @@
+//! From a request that was read to where it goes: host and path in their one form, listener, rule, share, endpoint.
+//! Synchronous: nothing here waits.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::{HeaderValue, Method, Version};
+use pingora::http::RequestHeader;
+
+use super::context::{Forwarding, Matched, RequestContext};
+use super::listener::connection::{Connection, Security};
+use super::serving::{ListenerIndex, View, WorkerState};
+use crate::router::RequestParts;
+use crate::snapshot::{Action, Bind, LocalAnswer, UpstreamIndex};
+use crate::telemetry::Reason;
+
+/// Why a request is answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status.
+    pub status: u16,
+    /// The word for it.
+    pub reason: Reason,
+}
+
+const INVALID: Refusal = Refusal { status: 400, reason: Reason::RequestInvalid };
+
+/// Finds where a request goes and notes it in the context. Host and path of the request are brought into the one
+/// form that is matched and forwarded alike.
+///
+/// # Errors
+/// What to answer instead of forwarding.
+pub fn admit(
+    request: &mut RequestHeader,
+    connection: &Connection,
+    state: &WorkerState,
+    context: &mut RequestContext,
+) -> Result<(), Refusal> {
+    if request.method == Method::CONNECT {
+        return Err(Refusal { status: 405, reason: Reason::RequestInvalid });
+    }
+    context.host = settle_host(request)?;
+    settle_path(request)?;
+    let view = state.view();
+    let bind = view.bind(&connection.bind).ok_or(Refusal { status: 404, reason: Reason::NoListener })?;
+    let index = listener(bind, &connection.security, &context.host)?;
+    let at = ListenerIndex { bind: connection.bind, index };
+    let listener = view.listener(at).ok_or(Refusal { status: 404, reason: Reason::NoListener })?;
+    let matched = context.matched.insert(Matched::new(view.clone(), at));
+
+    let parts = RequestParts {
+        host: &context.host,
+        method: &request.method,
+        path: request.uri.path(),
+        query: request.uri.query(),
+        headers: &request.headers,
+    };
+    let rule = listener.routes.find(&parts).ok_or(Refusal { status: 404, reason: Reason::NoRoute })?.value;
+    matched.found(rule);
+    let rule = view.rule(rule).ok_or(Refusal { status: 500, reason: Reason::Internal })?;
+    let upstream = match &rule.action {
+        Action::Forward(shares) => shares.pick(state.random().0).and_then(|share| share.upstream),
+        Action::Answer(LocalAnswer::InvalidBackend) => None,
+        Action::Answer(LocalAnswer::FilterFailed) => {
+            return Err(Refusal { status: 500, reason: Reason::FilterFailed });
+        }
+    };
+    context.forwarding = Some(forwarding(&view, upstream, state)?);
+    Ok(())
+}
+
+fn forwarding(view: &Arc<View>, upstream: Option<UpstreamIndex>, state: &WorkerState) -> Result<Forwarding, Refusal> {
+    let upstream = upstream
+        .and_then(|index| view.upstream(index))
+        .ok_or(Refusal { status: 500, reason: Reason::InvalidBackend })?;
+    let choice = upstream.choose(state.random(), &[]).ok_or(Refusal { status: 503, reason: Reason::NoEndpoints })?;
+    Ok(Forwarding::new(upstream.clone(), choice))
+}
+
+/// The listener of a bind that takes the request.
+///
+/// In cleartext it is the one whose hostname takes the host best, and only that one (listener isolation). Over TLS
+/// the server name has chosen already; where the host would have chosen another one, the request is misdirected.
+fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, Refusal> {
+    let by_host = bind.by_host.find(host);
+    match security {
+        Security::Plain => by_host.copied().ok_or(Refusal { status: 404, reason: Reason::NoListener }),
+        Security::Tls { sni } => {
+            let by_name = bind.by_host.find(sni.as_deref().unwrap_or_default());
+            match by_name {
+                Some(index) if by_host == Some(index) => Ok(*index),
+                // RFC 9110, 15.5.20: the server "is unable or unwilling to produce an authoritative response".
+                Some(_) => Err(Refusal { status: 421, reason: Reason::Misdirected }),
+                None => Err(Refusal { status: 404, reason: Reason::NoListener }),
+            }
+        }
+    }
+}
+
+/// The host that is matched. HTTP/2's `:authority` becomes `Host`, which is what an HTTP/1 upstream is told.
+fn settle_host(request: &mut RequestHeader) -> Result<String, Refusal> {
+    if request.version == Version::HTTP_2 {
+        if let Some(authority) = request.uri.authority() {
+            // Pingora has refused what contradicts: userinfo, two hosts, a Host that differs.
+            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| INVALID)?;
+            request.insert_header(HOST, value).map_err(|_| INVALID)?;
+        }
+    }
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().map_err(|_| INVALID)?,
+        // RFC 9112, 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
+        // message that lacks a Host header field and to any request message that contains more than one".
+        (Some(_), Some(_)) => return Err(INVALID),
+        (None, _) if request.version == Version::HTTP_10 => "",
+        (None, _) => return Err(INVALID),
+    };
+    normalise_host(host).map(Cow::into_owned).ok_or(INVALID)
+}
+
+/// Lower case, without port and trailing dot. `None` if it is no host with an optional port.
+fn normalise_host(text: &str) -> Option<Cow<'_, str>> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            let _: std::net::Ipv6Addr = address.parse().ok()?;
+            (text.get(..address.len() + 2)?, rest.strip_prefix(':').or(rest.is_empty().then_some(""))?)
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) || port.len() > 5 {
+        return None;
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(Cow::Owned(name.to_ascii_lowercase()));
+    }
+    Some(Cow::Borrowed(name))
+}
+
+/// The path that is matched and forwarded. An absolute target is forwarded in its short form.
+fn settle_path(request: &mut RequestHeader) -> Result<(), Refusal> {
+    let raw = std::str::from_utf8(request.raw_path()).map_err(|_| INVALID)?;
+    let path = request.uri.path();
+    let normal: Cow<'_, str> = Cow::Borrowed(path);
+    if raw.starts_with('/') && normal == path || raw == "*" {
+        return Ok(());
+    }
+    let target = match request.uri.query() {
+        Some(query) => format!("{normal}?{query}"),
+        None => normal.into_owned(),
+    };
+    request.set_raw_path(target.as_bytes()).map_err(|_| INVALID)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalise_host;
+
+    #[test]
+    fn a_host_has_one_form() {
+        let same = |text: &str| normalise_host(text).map(|host| host.into_owned());
+        assert_eq!(same("Example.COM:8080").as_deref(), Some("example.com"));
+        assert_eq!(same("example.com.").as_deref(), Some("example.com"));
+        assert_eq!(same("[::1]:80").as_deref(), Some("[::1]"));
+        assert_eq!(same("[::1]").as_deref(), Some("[::1]"));
+        assert_eq!(same("a:b"), None);
+        assert_eq!(same("[::1]x"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! The bounds of the data plane: every peer is held to a time and a number of bytes. Plain values; where they
+//! come from (file, flag, default) is not known here.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Limits and times of the data plane. The defaults are those of product.md section 6.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Data workers, one thread each; `None` is one for each core the process may use (cgroup and affinity).
+    pub workers: Option<NonZeroUsize>,
+    /// From accepting a connection to its first byte.
+    pub first_byte_timeout: Duration,
+    /// From the first byte of a request's header to its last.
+    pub header_timeout: Duration,
+    /// Bytes of an HTTP/1 header block, request line included.
+    pub header_limit: usize,
+    /// From accepting a TLS connection to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// Between two requests of a connection, HTTP/1 and HTTP/2 alike. Whole seconds.
+    pub keepalive_timeout: Duration,
+    /// Concurrent requests of an HTTP/2 connection.
+    pub h2_streams: u32,
+    /// Bytes of a decoded HTTP/2 header list.
+    pub h2_header_limit: u32,
+    /// Bytes an HTTP/2 client may send ahead on one request.
+    pub h2_stream_window: u32,
+    /// Bytes an HTTP/2 client may send ahead on one connection.
+    pub h2_connection_window: u32,
+    /// To establish a connection to an endpoint.
+    pub connect_timeout: Duration,
+    /// After which an unused connection to an endpoint is closed.
+    pub upstream_idle_timeout: Duration,
+    /// Unused connections to endpoints that are kept, over all workers.
+    pub upstream_pool: usize,
+    /// Concurrent requests on one HTTP/2 connection to an endpoint.
+    pub upstream_h2_streams: usize,
+    /// After this long without traffic a TCP connection is probed, both sides.
+    pub tcp_keepalive: Duration,
+    /// Between two tries to bind a port that is taken.
+    pub bind_retry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            workers: None,
+            first_byte_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            header_limit: 64 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(75),
+            h2_streams: 128,
+            h2_header_limit: 64 * 1024,
+            h2_stream_window: 1024 * 1024,
+            h2_connection_window: 4 * 1024 * 1024,
+            connect_timeout: Duration::from_secs(5),
+            upstream_idle_timeout: Duration::from_secs(60),
+            upstream_pool: 2048,
+            upstream_h2_streams: 100,
+            tcp_keepalive: Duration::from_secs(60),
+            bind_retry: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Settings {
+    /// How many workers run.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        self.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}

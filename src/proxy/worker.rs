@@ -1,0 +1,141 @@
+//! A data worker: one thread, one current-thread runtime, one `HttpProxy` with its own pool of connections to
+//! endpoints. It does what it is told through its channel, and shares nothing that is counted with its siblings.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pingora::apps::{HttpServerApp, HttpServerOptions};
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::server::configuration::ServerConf;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use super::GatewayProxy;
+use super::listener::accept::{Acceptor, Signals};
+use super::serving::{LoadRegistry, Serving, WorkerState};
+use super::settings::Settings;
+
+/// Tries of one request, over all endpoints and dead connections.
+const MAX_TRIES: usize = 6;
+
+/// What a worker is told, in this order.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve this from now on.
+    Serve(Arc<Serving>),
+    /// Accept on this socket.
+    Listen {
+        /// Key of the bind in the snapshot.
+        bind: SocketAddr,
+        /// The worker's own socket of the bind.
+        socket: TcpListener,
+        /// When to stop.
+        signals: Signals,
+        /// Dropped when the socket is closed.
+        open: mpsc::Sender<()>,
+    },
+    /// Finish what is in flight, for no longer than `limit`, and end.
+    Finish {
+        /// How long.
+        limit: Duration,
+        /// Told how many connections were cut.
+        done: oneshot::Sender<usize>,
+    },
+}
+
+/// The control side's hold on a worker. Dropping it ends the worker at once.
+#[derive(Debug)]
+pub struct Worker {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// No thread or no runtime can be had.
+    pub fn spawn(number: usize, settings: Arc<Settings>) -> io::Result<Worker> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (sender, commands) = mpsc::channel(64);
+        let thread = std::thread::Builder::new()
+            .name(format!("data-{number}"))
+            .spawn(move || runtime.block_on(run(settings, commands)))?;
+        Ok(Worker { commands: sender, thread })
+    }
+
+    /// Where to send commands.
+    pub fn commands(&self) -> &mpsc::Sender<Command> {
+        &self.commands
+    }
+
+    /// Waits for the thread to end.
+    pub fn join(self) {
+        drop(self.commands);
+        if self.thread.join().is_err() {
+            tracing::error!("a data worker panicked");
+        }
+    }
+}
+
+async fn run(settings: Arc<Settings>, mut commands: mpsc::Receiver<Command>) {
+    let state = Arc::new(WorkerState::new());
+    let mut loads = LoadRegistry::default();
+    let tasks = TaskTracker::new();
+    let acceptor = Arc::new(Acceptor {
+        proxy: Arc::new(http_proxy(&settings, state.clone())),
+        state: state.clone(),
+        settings,
+        tasks: tasks.clone(),
+    });
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Serve(serving) => state.refresh(serving, &mut loads),
+            Command::Listen { bind, socket, signals, open } => match tokio::net::TcpListener::from_std(socket) {
+                Ok(listener) => {
+                    let acceptor = acceptor.clone();
+                    tasks.spawn(async move {
+                        acceptor.run(listener, bind, signals).await;
+                        drop(open);
+                    });
+                }
+                Err(error) => tracing::error!(%bind, %error, "a listening socket was lost"),
+            },
+            Command::Finish { limit, done } => {
+                acceptor.proxy.http_cleanup().await;
+                tasks.close();
+                let _ = timeout(limit, tasks.wait()).await;
+                let _ = done.send(tasks.len());
+                break;
+            }
+        }
+    }
+}
+
+fn http_proxy(settings: &Arc<Settings>, state: Arc<WorkerState>) -> pingora_proxy::HttpProxy<GatewayProxy> {
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: settings.upstream_pool.div_ceil(settings.worker_count()).max(1),
+        max_retries: MAX_TRIES,
+        ..ServerConf::default()
+    };
+    let gateway = GatewayProxy { state, settings: settings.clone() };
+    let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
+    let mut options = HttpServerOptions::default();
+    // CONNECT is refused in our own words.
+    options.allow_connect_method_proxying = true;
+    options.h2_idle_timeout = Some(settings.keepalive_timeout);
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(settings.h2_streams)
+        .max_header_list_size(settings.h2_header_limit)
+        .initial_window_size(settings.h2_stream_window)
+        .initial_connection_window_size(settings.h2_connection_window);
+    proxy.h2_options = Some(h2);
+    proxy
+}

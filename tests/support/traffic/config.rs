@@ -1,0 +1,134 @@
+//! Snapshots by hand.
+
+use std::net::SocketAddr;
+
+use transom::router::{HostMap, Hostname, PathMatch, RouteEntry, RouteMatch, RouteOrder, RouteTable};
+use transom::snapshot::tls::ListenerTls;
+use transom::snapshot::upstream::EndpointCell;
+use transom::snapshot::{
+    Action, Bind, BindProtocol, Endpoint, EndpointSet, Listener, ListenerId, LocalAnswer, RouteId, Rule, RuleIndex,
+    Share, Snapshot, Upstream, UpstreamId, UpstreamIndex, UpstreamProtocol, WeightedUpstreams,
+};
+
+/// A snapshot that is being built.
+#[derive(Default)]
+pub struct Config {
+    snapshot: Snapshot,
+}
+
+/// A listener and its routes: (hostname of the route, path prefix, rule).
+pub struct ListenerSpec {
+    pub name: &'static str,
+    pub hostname: Option<&'static str>,
+    pub tls: Option<ListenerTls>,
+    pub routes: Vec<(Option<&'static str>, &'static str, RuleIndex)>,
+}
+
+/// A cleartext listener for a hostname, with one route for every request.
+pub fn listener(name: &'static str, hostname: Option<&'static str>, rule: RuleIndex) -> ListenerSpec {
+    ListenerSpec { name, hostname, tls: None, routes: vec![(None, "/", rule)] }
+}
+
+/// The id that [`Config::upstream`] gives.
+pub fn upstream_id(name: &str, protocol: UpstreamProtocol) -> UpstreamId {
+    UpstreamId { namespace: "test".to_owned(), service: name.to_owned(), port: 80, protocol }
+}
+
+/// Endpoints of an upstream.
+pub fn endpoints(addresses: &[SocketAddr]) -> EndpointSet {
+    let mut endpoints: Vec<Endpoint> = addresses.iter().map(|address| Endpoint { address: *address }).collect();
+    endpoints.sort();
+    EndpointSet { endpoints: endpoints.into() }
+}
+
+impl Config {
+    /// An HTTP/1.1 upstream.
+    pub fn upstream(&mut self, name: &str, addresses: &[SocketAddr]) -> UpstreamIndex {
+        self.upstream_over(name, UpstreamProtocol::Http1, addresses)
+    }
+
+    /// An upstream.
+    pub fn upstream_over(&mut self, name: &str, protocol: UpstreamProtocol, addresses: &[SocketAddr]) -> UpstreamIndex {
+        let index = UpstreamIndex(u32::try_from(self.snapshot.upstreams.len()).unwrap());
+        let cell = EndpointCell::new(endpoints(addresses));
+        self.snapshot.upstreams.push(Upstream { id: upstream_id(name, protocol), endpoints: cell });
+        index
+    }
+
+    /// A rule that forwards to one upstream.
+    pub fn forward(&mut self, name: &str, to: UpstreamIndex) -> RuleIndex {
+        self.split(name, &[(1, Some(to))])
+    }
+
+    /// A rule that forwards by weight.
+    pub fn split(&mut self, name: &str, shares: &[(u32, Option<UpstreamIndex>)]) -> RuleIndex {
+        let shares = shares.iter().map(|(weight, upstream)| Share { weight: *weight, upstream: *upstream });
+        self.rule(name, Action::Forward(WeightedUpstreams::new(shares).unwrap()))
+    }
+
+    /// A rule without a usable backend.
+    pub fn invalid(&mut self, name: &str) -> RuleIndex {
+        self.rule(name, Action::Answer(LocalAnswer::InvalidBackend))
+    }
+
+    /// A rule that forwards to the one upstream with the one endpoint.
+    pub fn to(&mut self, name: &str, endpoint: SocketAddr) -> RuleIndex {
+        let upstream = self.upstream(name, &[endpoint]);
+        self.forward(name, upstream)
+    }
+
+    fn rule(&mut self, name: &str, action: Action) -> RuleIndex {
+        let index = RuleIndex(u32::try_from(self.snapshot.rules.len()).unwrap());
+        let route = RouteId { kind: "HTTPRoute", namespace: "test".to_owned(), name: name.to_owned() };
+        self.snapshot.rules.push(Rule { route, index: 0, name: None, action });
+        index
+    }
+
+    /// A cleartext bind.
+    pub fn http(self, address: SocketAddr, listeners: Vec<ListenerSpec>) -> Config {
+        self.bind(address, BindProtocol::Http, listeners)
+    }
+
+    /// A TLS bind.
+    pub fn https(self, address: SocketAddr, listeners: Vec<ListenerSpec>) -> Config {
+        self.bind(address, BindProtocol::Https, listeners)
+    }
+
+    fn bind(mut self, address: SocketAddr, protocol: BindProtocol, specs: Vec<ListenerSpec>) -> Config {
+        let mut by_host = HostMap::default();
+        let mut listeners = Vec::new();
+        for (index, spec) in specs.into_iter().enumerate() {
+            let hostname = spec.hostname.map(|name| Hostname::parse(name).unwrap());
+            by_host.insert(hostname.as_ref(), u32::try_from(index).unwrap());
+            let entries = spec.routes.into_iter().enumerate().map(|(at, (host, path, rule))| RouteEntry {
+                hostname: host.map(|name| Hostname::parse(name).unwrap()),
+                matches: RouteMatch { path: PathMatch::Prefix(path.to_owned()), ..RouteMatch::default() },
+                order: RouteOrder {
+                    created: 0,
+                    route: format!("test/{}", spec.name),
+                    rule: u32::try_from(at).unwrap(),
+                    index: 0,
+                },
+                value: rule,
+            });
+            listeners.push(Listener {
+                id: ListenerId {
+                    namespace: "test".to_owned(),
+                    gateway: "gateway".to_owned(),
+                    listener: spec.name.to_owned(),
+                },
+                hostname,
+                port: address.port(),
+                tls: spec.tls,
+                routes: RouteTable::build(entries.collect()),
+            });
+        }
+        self.snapshot.binds.insert(address, Bind { protocol, listeners, by_host });
+        self
+    }
+
+    /// The snapshot.
+    pub fn build(self) -> Snapshot {
+        self.snapshot
+    }
+}

@@ -1,0 +1,79 @@
+//! What the traffic tests stand on: a running data plane, snapshots built by hand, upstreams that answer over real
+//! sockets, and clients down to the raw byte. Loopback only; ports are free ones.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+pub mod client;
+pub mod config;
+pub mod upstream;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use transom::lifecycle::Readiness;
+use transom::proxy::{BindState, Proxy, Settings};
+use transom::snapshot::{Publisher, Snapshot};
+
+/// A data plane and the end that feeds it.
+pub struct Gateway {
+    pub publisher: Publisher,
+    pub proxy: Proxy,
+    pub readiness: Readiness,
+}
+
+impl Gateway {
+    /// Two workers, serving nothing.
+    pub fn start() -> Gateway {
+        Gateway::with(Settings::default())
+    }
+
+    /// With settings of one's own; two workers unless they say otherwise.
+    pub fn with(mut settings: Settings) -> Gateway {
+        settings.workers = settings.workers.or(std::num::NonZeroUsize::new(2));
+        settings.bind_retry = Duration::from_millis(50);
+        let (publisher, reader) = Publisher::new();
+        let readiness = Readiness::new();
+        let ready = readiness.task("proxy");
+        let proxy = transom::proxy::start(settings, reader, ready).unwrap();
+        Gateway { publisher, proxy, readiness }
+    }
+
+    /// Publishes and waits until every address is bound.
+    pub async fn serve(&mut self, snapshot: Snapshot) {
+        let wanted: Vec<SocketAddr> = snapshot.binds.keys().copied().collect();
+        self.publisher.publish(snapshot);
+        self.wait_bound(move |bound| {
+            bound.len() == wanted.len() && wanted.iter().all(|address| bound.get(address) == Some(&BindState::Bound))
+        })
+        .await;
+    }
+
+    /// Waits until the report of addresses is as asked.
+    pub async fn wait_bound(&self, is: impl FnMut(&BTreeMap<SocketAddr, BindState>) -> bool) {
+        let mut bound = self.proxy.bound();
+        tokio::time::timeout(Duration::from_secs(10), bound.wait_for(is)).await.expect("addresses in time").unwrap();
+    }
+}
+
+/// A loopback address that nobody listens on just now.
+pub fn free_address() -> SocketAddr {
+    free_on(Ipv4Addr::LOCALHOST)
+}
+
+/// The same on another address of the loopback network.
+pub fn free_on(ip: Ipv4Addr) -> SocketAddr {
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+}
+
+/// Polls until `check` gives something.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

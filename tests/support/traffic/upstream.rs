@@ -1,0 +1,110 @@
+//! Upstreams: small hyper servers that say what reached them.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// A server that answers with `name` and what it was asked, one fact a line: `name: …`, `method: …`, `target: …`,
+/// `version: …`, then every header.
+pub struct Echo {
+    pub address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+    stop: CancellationToken,
+}
+
+impl Echo {
+    /// Speaks HTTP/1.1 and h2c.
+    pub async fn start(name: &'static str) -> Echo {
+        Echo::slow(name, Duration::ZERO).await
+    }
+
+    /// Waits before each answer.
+    pub async fn slow(name: &'static str, pause: Duration) -> Echo {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let stop = CancellationToken::new();
+        let echo = Echo { address, requests: requests.clone(), connections: connections.clone(), stop: stop.clone() };
+        tokio::spawn(async move {
+            let mut tasks = JoinSet::new();
+            loop {
+                let tcp = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap().0,
+                    () = stop.cancelled() => break,
+                };
+                tcp.set_nodelay(true).unwrap();
+                connections.fetch_add(1, Ordering::SeqCst);
+                let requests = requests.clone();
+                let stop = stop.clone();
+                tasks.spawn(async move {
+                    let service = service_fn(move |request| {
+                        requests.fetch_add(1, Ordering::SeqCst);
+                        answer(name, pause, request)
+                    });
+                    let builder = auto::Builder::new(TokioExecutor::new());
+                    let connection = builder.serve_connection(TokioIo::new(tcp), service);
+                    tokio::pin!(connection);
+                    tokio::select! {
+                        _ = connection.as_mut() => return,
+                        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+                    }
+                    let _ = connection.await;
+                });
+            }
+            drop(listener);
+            while tasks.join_next().await.is_some() {}
+        });
+        echo
+    }
+
+    /// Requests that reached it.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Connections that reached it.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Stops accepting and finishes what is in flight.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+async fn answer(
+    name: &'static str,
+    pause: Duration,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let received = body.collect().await.map(|body| body.to_bytes().len()).unwrap_or(0);
+    tokio::time::sleep(pause).await;
+    let target = parts.uri.path_and_query().map_or(String::new(), ToString::to_string);
+    let mut text = format!(
+        "name: {name}\nmethod: {}\ntarget: {target}\nversion: {:?}\nauthority: {}\nbody: {received}\n",
+        parts.method,
+        parts.version,
+        parts.uri.authority().map_or("", |authority| authority.as_str()),
+    );
+    for (header, value) in &parts.headers {
+        text.push_str(&format!("{header}: {}\n", value.to_str().unwrap()));
+    }
+    Ok(Response::builder().header("x-upstream", name).body(Full::from(text)).unwrap())
+}
