@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LabelSelector;
 use super::common::{Condition, LocalObjectReference, ObjectReference, Resource, SecretObjectReference, open_enum};
+use super::external_auth::HttpExternalAuthFilter;
 
 /// `gateway.networking.k8s.io/Gateway`.
 pub type Gateway = Resource<GatewaySpec, GatewayStatus>;
@@ -52,12 +53,35 @@ pub struct Listener {
     /// Certificates and mode, for HTTPS and TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTlsConfig>,
-    /// Which routes may attach.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Which routes may attach; default those of the namespace.
+    #[serde(default = "same_namespace_routes", skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
     /// Experimental: filters before route matching (GEP-5224).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filters: Option<serde_json::Value>,
+    pub filters: Option<ListenerFilters>,
+}
+
+/// `ListenerFilters` (experimental).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ListenerFilters {
+    /// In order, before a route is chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<ListenerFilter>,
+}
+
+/// `ListenerFilter` (experimental): `kind` says which of the other fields is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerFilter {
+    /// Discriminator: `ExternalAuth` or `ExtensionRef`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `ExternalAuth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<HttpExternalAuthFilter>,
+    /// `ExtensionRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_ref: Option<LocalObjectReference>,
 }
 
 open_enum! {
@@ -89,18 +113,18 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct AllowedRoutes {
     /// Default: the namespace of the listener's object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "same_namespace", skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<RouteNamespaces>,
     /// Default: the kinds of the protocol.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<RouteGroupKind>,
 }
 
-/// `RouteNamespaces`, and `ListenerNamespaces` of `allowedListeners`.
+/// `RouteNamespaces`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RouteNamespaces {
-    /// Default `Same` (`None` for `allowedListeners`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Default `Same`.
+    #[serde(default = "same", skip_serializing_if = "Option::is_none")]
     pub from: Option<FromNamespaces>,
     /// Required with `Selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,8 +140,19 @@ open_enum! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AllowedListeners {
     /// Default `None`.
+    #[serde(default = "no_namespace", skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<ListenerNamespaces>,
+}
+
+/// `ListenerNamespaces`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListenerNamespaces {
+    /// Default `None`.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub from: Option<FromNamespaces>,
+    /// Required with `Selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<RouteNamespaces>,
+    pub selector: Option<LabelSelector>,
 }
 
 /// `RouteGroupKind`.
@@ -215,7 +250,7 @@ pub struct FrontendTlsValidation {
     #[serde(default)]
     pub ca_certificate_refs: Vec<ObjectReference>,
     /// `AllowValidOnly` (default) or `AllowInsecureFallback`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "allow_valid_only", skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
 }
 
@@ -245,6 +280,9 @@ pub struct GatewayStatusAddress {
     pub kind: String,
     /// The address.
     pub value: String,
+    /// Experimental (GEP-5093).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routability: Option<String>,
 }
 
 /// `ListenerStatus`.
@@ -266,6 +304,36 @@ pub struct ListenerStatus {
 
 fn terminate() -> TlsMode {
     TlsMode::Terminate
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn same_namespace_routes() -> Option<AllowedRoutes> {
+    Some(AllowedRoutes { namespaces: same_namespace(), kinds: Vec::new() })
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn same_namespace() -> Option<RouteNamespaces> {
+    Some(RouteNamespaces { from: same(), selector: None })
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn same() -> Option<FromNamespaces> {
+    Some(FromNamespaces::Same)
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn no_namespace() -> Option<ListenerNamespaces> {
+    Some(ListenerNamespaces { from: none(), selector: None })
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn none() -> Option<FromNamespaces> {
+    Some(FromNamespaces::None)
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn allow_valid_only() -> Option<String> {
+    Some("AllowValidOnly".to_owned())
 }
 
 fn ip_address() -> String {

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::common::{
     BackendObjectReference, BackendRef, LocalObjectReference, ParentReference, Resource, RouteStatus, open_enum,
 };
+use super::external_auth::HttpExternalAuthFilter;
+use super::session_persistence::SessionPersistence;
 
 /// `gateway.networking.k8s.io/HTTPRoute`.
 pub type HttpRoute = Resource<HttpRouteSpec, RouteStatus>;
@@ -51,7 +53,7 @@ pub struct HttpRouteRule {
     pub retry: Option<HttpRouteRetry>,
     /// Experimental (GEP-1619).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_persistence: Option<serde_json::Value>,
+    pub session_persistence: Option<SessionPersistence>,
 }
 
 /// `HTTPRouteMatch`: all of its parts.
@@ -59,7 +61,7 @@ pub struct HttpRouteRule {
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteMatch {
     /// Default prefix `/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "root_prefix", skip_serializing_if = "Option::is_none")]
     pub path: Option<HttpPathMatch>,
     /// All of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,7 +157,7 @@ pub struct HttpRouteFilter {
     pub cors: Option<HttpCorsFilter>,
     /// `ExternalAuth` (experimental, GEP-1494).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external_auth: Option<serde_json::Value>,
+    pub external_auth: Option<HttpExternalAuthFilter>,
     /// `ExtensionRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_ref: Option<LocalObjectReference>,
@@ -239,7 +241,7 @@ pub struct HttpRequestRedirectFilter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<i32>,
     /// 301, 302 (default), 303, 307, 308.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "found", skip_serializing_if = "Option::is_none")]
     pub status_code: Option<i32>,
 }
 
@@ -289,7 +291,7 @@ pub struct HttpCorsFilter {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expose_headers: Vec<String>,
     /// Seconds, default 5.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "five_seconds", skip_serializing_if = "Option::is_none")]
     pub max_age: Option<i32>,
 }
 
@@ -312,7 +314,7 @@ pub struct HttpRouteRetry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<i32>,
     /// Tries beside the first; default 1, 0 disables.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "one_attempt", skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
     /// Base interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -324,17 +326,34 @@ fn default_rules() -> Vec<HttpRouteRule> {
 }
 
 fn default_matches() -> Vec<HttpRouteMatch> {
-    vec![HttpRouteMatch {
-        path: Some(HttpPathMatch { kind: PathMatchType::PathPrefix, value: slash() }),
-        ..HttpRouteMatch::default()
-    }]
+    vec![HttpRouteMatch { path: root_prefix(), ..HttpRouteMatch::default() }]
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn root_prefix() -> Option<HttpPathMatch> {
+    Some(HttpPathMatch { kind: PathMatchType::PathPrefix, value: slash() })
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn found() -> Option<i32> {
+    Some(302)
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn five_seconds() -> Option<i32> {
+    Some(5)
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "serde asks for the field's type")]
+fn one_attempt() -> Option<i32> {
+    Some(1)
 }
 
 fn path_prefix() -> PathMatchType {
     PathMatchType::PathPrefix
 }
 
-fn exact() -> ValueMatchType {
+pub(super) fn exact() -> ValueMatchType {
     ValueMatchType::Exact
 }
 

@@ -115,7 +115,8 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self {
             Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::ReferenceGrant => &["v1", "v1beta1"],
-            Kind::TlsRoute | Kind::BackendTlsPolicy => &["v1", "v1alpha3", "v1alpha2"],
+            Kind::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
+            Kind::BackendTlsPolicy => &["v1", "v1alpha3"],
             Kind::TcpRoute | Kind::UdpRoute => &["v1", "v1alpha2"],
             _ => &["v1"],
         }

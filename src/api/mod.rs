@@ -7,6 +7,7 @@
 
 pub mod backend_tls_policy;
 pub mod common;
+pub mod external_auth;
 pub mod gateway;
 pub mod gateway_class;
 pub mod grpc_route;
@@ -16,6 +17,7 @@ pub mod l4_route;
 pub mod listener_set;
 pub mod object;
 pub mod reference_grant;
+pub mod session_persistence;
 pub mod tls_route;
 
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
