@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -351,24 +351,18 @@ async fn over_tls_the_answer_says_what_was_negotiated() {
 async fn work_in_flight_is_finished_and_idle_connections_end_at_shutdown() {
     let running = start(named()).await;
     let mut idle = TcpStream::connect(running.address).await.unwrap();
-    let io = TokioIo::new(TcpStream::connect(running.address).await.unwrap());
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-    tokio::spawn(connection);
-    let request = || Request::get("/?delay=200ms").header("host", "a").body(Empty::<Bytes>::new()).unwrap();
-    // A first answer proves that the connection is accepted; the second request is then in flight.
-    sender.send_request(request()).await.unwrap().into_body().collect().await.unwrap();
-    sender.ready().await.unwrap();
-    let pending = sender.send_request(request());
-    let answered = async {
-        let shutdown = running.shutdown.clone();
-        let (answer, ()) = tokio::join!(pending, async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            shutdown.cancel();
-        });
-        answer.unwrap().status()
-    };
-    assert_eq!(timeout(PATIENCE, answered).await.unwrap(), StatusCode::OK);
+    let mut busy = TcpStream::connect(running.address).await.unwrap();
+    busy.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n").await.unwrap();
+    // The 100 proves that the request is in the server's hands.
+    let mut interim = [0; 25];
+    timeout(PATIENCE, busy.read_exact(&mut interim)).await.unwrap().unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    running.shutdown.cancel();
     assert_eq!(timeout(PATIENCE, idle.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    busy.write_all(b"body").await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, busy.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"text\": \"body\""), "{answer}");
     timeout(PATIENCE, running.server).await.unwrap().unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
 }

@@ -5,6 +5,7 @@
 //! on a data worker's, and changes nothing: every path is read-only.
 
 mod dump;
+mod pieces;
 mod routes;
 mod server;
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Question, State};
+use super::{Question, State, pieces};
 use crate::telemetry::metrics::TEXT_CONTENT_TYPE;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -35,10 +35,8 @@ async fn readyz(Shared(state): Shared<State>) -> Response {
 }
 
 async fn metrics(Shared(state): Shared<State>) -> Response {
-    match tokio::task::spawn_blocking(move || state.telemetry.metrics_text()).await {
-        Ok(text) => answer(StatusCode::OK, TEXT_CONTENT_TYPE, text),
-        Err(_) => fault("the metrics could not be read"),
-    }
+    let body = pieces::written(move |out| state.telemetry.write_metrics(out));
+    answer(StatusCode::OK, TEXT_CONTENT_TYPE, body)
 }
 
 async fn config(Shared(state): Shared<State>) -> Response {

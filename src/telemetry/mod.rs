@@ -11,6 +11,7 @@ pub mod reason;
 mod recorder;
 pub mod request;
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,10 +65,22 @@ impl Telemetry {
         self.core.metrics.requests.retain(still_exists);
     }
 
-    /// All metrics in Prometheus' text format, version 0.0.4.
+    /// Writes all metrics in Prometheus' text format, version 0.0.4, piece by piece: with many routes the whole is
+    /// tens of MiB.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_metrics(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.core.metrics.write(out)
+    }
+
+    /// All metrics as one text.
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        self.core.metrics.text()
+        let mut text = Vec::new();
+        // A `Vec` takes everything.
+        let _ = self.write_metrics(&mut text);
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// Ends the access log: what was recorded before is written, for at most `patience`. What is recorded later is

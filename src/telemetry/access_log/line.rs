@@ -7,23 +7,50 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde::ser::SerializeStruct;
 
 use super::Format;
 use crate::telemetry::{Reason, RequestRecord};
 
-/// Appends the line of `record`, which ended at `time`, with its newline.
-pub(super) fn append(line: &mut Vec<u8>, format: Format, record: &RequestRecord<'_>, time: Timestamp) {
+/// The time as lines say it, `2026-01-01T00:00:00.000Z`. Keeps the last second's text: the rest is three digits.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    second: u64,
+    text: String,
+}
+
+/// Appends the line of `record`, which ended at `time` since 1970, with its newline.
+pub(super) fn append(
+    line: &mut Vec<u8>,
+    format: Format,
+    record: &RequestRecord<'_>,
+    clock: &mut Clock,
+    time: Duration,
+) {
     match format {
-        Format::Json => {
-            // Writing to a `Vec` cannot fail, and every field is a plain value.
-            let _ = serde_json::to_writer(&mut *line, &Json { record, time });
-            line.push(b'\n');
-        }
+        Format::Json => json(line, record, clock.at(time)),
         Format::Text => {
+            let time = clock.at(time);
+            // A `Vec` takes everything.
             let _ = writeln!(line, "{}", Text { record, time });
         }
         Format::Off => {}
+    }
+}
+
+impl Clock {
+    fn at(&mut self, time: Duration) -> &str {
+        // `.000Z`
+        const TAIL: usize = 5;
+        let second = time.as_secs();
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            self.text.clear();
+            let stamp = Timestamp::new(i64::try_from(second).unwrap_or_default(), 0).unwrap_or(Timestamp::UNIX_EPOCH);
+            let _ = write!(self.text, "{stamp:.3}");
+        }
+        self.text.truncate(self.text.len().saturating_sub(TAIL));
+        let _ = write!(self.text, ".{:03}Z", time.subsec_millis());
+        &self.text
     }
 }
 
@@ -37,76 +64,84 @@ fn milliseconds(duration: Duration) -> f64 {
     f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
-struct Json<'a> {
-    record: &'a RequestRecord<'a>,
-    time: Timestamp,
+/// Key by key, as a `Serialize` would have each key escaped again for each request; each value that is not ours is
+/// escaped by serde_json.
+fn json(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str) {
+    let mut put = |key: &str, value: Value<'_>| {
+        line.extend_from_slice(key.as_bytes());
+        value.append(line);
+    };
+    put("{\"time\":", Value::Text(time));
+    put(",\"method\":", Value::Text(record.method));
+    put(",\"host\":", Value::Text(record.host));
+    put(",\"path\":", Value::Text(path(record)));
+    put(",\"protocol\":", Value::Text(record.protocol));
+    put(",\"status\":", Value::Number(record.code.into()));
+    put(",\"reason\":", Value::Text(record.reason.as_str()));
+    put(",\"duration_ms\":", Value::Milliseconds(record.duration));
+    put(",\"upstream_duration_ms\":", Value::Milliseconds(record.upstream_duration));
+    put(",\"bytes\":", Value::Number(record.bytes_sent));
+    put(",\"bytes_received\":", Value::Number(record.bytes_received));
+    put(",\"client\":", record.client.map_or(Value::Null, Value::Address));
+    put(",\"upstream\":", record.upstream.map_or(Value::Null, Value::Address));
+    let listener = record.listener.as_ref();
+    put(",\"gateway\":", listener.map_or(Value::Null, |l| Value::Joined(l.namespace, l.gateway)));
+    put(",\"listener\":", listener.map_or(Value::Null, |l| Value::Text(l.listener)));
+    let route = record.route.as_ref();
+    put(",\"route_kind\":", route.map_or(Value::Null, |r| Value::Text(r.kind)));
+    put(",\"route\":", route.map_or(Value::Null, |r| Value::Joined(r.namespace, r.name)));
+    put(",\"rule\":", route.map_or(Value::Null, |r| Value::Number(r.rule.into())));
+    put(",\"tls\":", Value::Bool(record.tls));
+    put(",\"error\":", record.error.map_or(Value::Null, Value::Text));
+    line.extend_from_slice(b"}\n");
 }
 
-/// What `Display` says, as a JSON string, without a `String` between.
-struct Shown<T>(T);
+/// A JSON value.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Null,
+    Bool(bool),
+    Number(u64),
+    Milliseconds(Duration),
+    Text(&'a str),
+    /// `namespace/name`
+    Joined(&'a str, &'a str),
+    Address(SocketAddr),
+}
 
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+impl Value<'_> {
+    fn append(self, line: &mut Vec<u8>) {
+        // A `Vec` takes everything, and these values are all that JSON can say.
+        let _ = match self {
+            Value::Null => serde_json::to_writer(line, &()),
+            Value::Bool(value) => serde_json::to_writer(line, &value),
+            Value::Number(value) => serde_json::to_writer(line, &value),
+            Value::Milliseconds(value) => serde_json::to_writer(line, &milliseconds(value)),
+            Value::Text(value) => serde_json::to_writer(line, value),
+            Value::Joined(namespace, name) => serde_json::to_writer(line, &Joined(namespace, name)),
+            Value::Address(value) => serde_json::to_writer(line, &value),
+        };
     }
 }
 
 struct Joined<'a>(&'a str, &'a str);
 
-impl fmt::Display for Joined<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.0, self.1)
-    }
-}
-
-struct Millis(Timestamp);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.0)
-    }
-}
-
-impl Serialize for Json<'_> {
+impl Serialize for Joined<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = self.record;
-        let listener = record.listener.as_ref();
-        let route = record.route.as_ref();
-        let mut line = serializer.serialize_struct("Line", 20)?;
-        line.serialize_field("time", &Shown(Millis(self.time)))?;
-        line.serialize_field("method", record.method)?;
-        line.serialize_field("host", record.host)?;
-        line.serialize_field("path", path(record))?;
-        line.serialize_field("protocol", record.protocol)?;
-        line.serialize_field("status", &record.code)?;
-        line.serialize_field("reason", &record.reason)?;
-        line.serialize_field("duration_ms", &milliseconds(record.duration))?;
-        line.serialize_field("upstream_duration_ms", &milliseconds(record.upstream_duration))?;
-        line.serialize_field("bytes", &record.bytes_sent)?;
-        line.serialize_field("bytes_received", &record.bytes_received)?;
-        line.serialize_field("client", &record.client)?;
-        line.serialize_field("upstream", &record.upstream)?;
-        line.serialize_field("gateway", &listener.map(|l| Shown(Joined(l.namespace, l.gateway))))?;
-        line.serialize_field("listener", &listener.map(|l| l.listener))?;
-        line.serialize_field("route_kind", &route.map(|r| r.kind))?;
-        line.serialize_field("route", &route.map(|r| Shown(Joined(r.namespace, r.name))))?;
-        line.serialize_field("rule", &route.map(|r| r.rule))?;
-        line.serialize_field("tls", &record.tls)?;
-        line.serialize_field("error", &record.error)?;
-        line.end()
+        serializer.collect_str(&format_args!("{}/{}", self.0, self.1))
     }
 }
 
 struct Text<'a> {
     record: &'a RequestRecord<'a>,
-    time: Timestamp,
+    time: &'a str,
 }
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let record = self.record;
         let scheme = if record.tls { "https" } else { "http" };
-        write!(f, "{} {} ", Millis(self.time), Escaped(record.method))?;
+        write!(f, "{} {} ", self.time, Escaped(record.method))?;
         write!(f, "{scheme}://{}{} {}", Escaped(record.host), Escaped(path(record)), record.protocol)?;
         write!(f, " {}", record.code)?;
         if record.reason != Reason::None {
@@ -190,7 +225,7 @@ mod tests {
             client: "192.0.2.1:4711".parse().ok(),
             upstream: "[2001:db8::1]:8080".parse().ok(),
             duration: Duration::from_micros(12_345),
-            upstream_duration: Duration::from_micros(12_000),
+            upstream_duration: Duration::from_millis(12),
             bytes_received: 3,
             bytes_sent: 512,
             error,
@@ -199,8 +234,22 @@ mod tests {
 
     fn line(format: Format, record: &RequestRecord<'_>) -> String {
         let mut line = Vec::new();
-        append(&mut line, format, record, Timestamp::from_millisecond(1_767_225_600_007).unwrap());
+        append(&mut line, format, record, &mut Clock::default(), Duration::from_millis(1_767_225_600_007));
         String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn the_clock_shows_each_moment_in_any_order() {
+        let mut clock = Clock::default();
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_767_225_600_007, "2026-01-01T00:00:00.007Z"),
+            (1_767_225_600_999, "2026-01-01T00:00:00.999Z"),
+            (1_709_208_000_010, "2024-02-29T12:00:00.010Z"),
+            (1_767_225_599_000, "2025-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(clock.at(Duration::from_millis(millis)), text);
+        }
     }
 
     #[test]

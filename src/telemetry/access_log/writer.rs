@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Format, line};
+use super::Format;
+use super::line::{self, Clock};
 use crate::telemetry::RequestRecord;
 use crate::telemetry::metrics::add;
 
@@ -53,6 +53,7 @@ pub(in crate::telemetry) struct LineWriter {
     shared: Arc<Shared>,
     ring: Producer<u8>,
     line: Vec<u8>,
+    clock: Clock,
     dropped: Arc<AtomicU64>,
 }
 
@@ -64,12 +65,14 @@ impl LineWriter {
         lanes.new.push(reading);
         lanes.dropped.push(Arc::clone(&dropped));
         drop(lanes);
-        LineWriter { shared, ring, line: Vec::with_capacity(1024), dropped }
+        LineWriter { shared, ring, line: Vec::with_capacity(1024), clock: Clock::default(), dropped }
     }
 
     pub(in crate::telemetry) fn write(&mut self, record: &RequestRecord<'_>) {
         self.line.clear();
-        line::append(&mut self.line, self.shared.format, record, Timestamp::now());
+        // A clock before 1970 is a clock that is not set.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        line::append(&mut self.line, self.shared.format, record, &mut self.clock, now);
         if self.ring.push_entire_slice(&self.line).is_err() {
             add(&self.dropped, 1);
         }

@@ -1,28 +1,20 @@
-//! Every request series of every thread, and the collector that adds them up when Prometheus asks.
+//! Every request series of every thread, and the page that adds them up when Prometheus asks.
 //!
 //! A thread registers its shard and each new series here (rare: a lock is fine) and then writes counters that are
 //! its own. The scrape copies the lists of series under the lock and reads the counters outside of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-
-use super::family::{counter_of, description, family, pair, to_f64};
 use super::series::{BOUNDS_MICROS, Series, SeriesLabels, Totals, add};
+use super::text::{Kind, Labels, family, sample};
 
 const REQUESTS: &str = "transom_http_requests_total";
-const REQUESTS_HELP: &str = "Requests answered, by route, status code and reason.";
 const DURATION: &str = "transom_http_request_duration_seconds";
-const DURATION_HELP: &str = "Time from the first byte of a request to the last byte of its answer.";
 const ACTIVE: &str = "transom_http_active_requests";
-const ACTIVE_HELP: &str = "Requests that are being served now.";
 const WORKER: &str = "transom_worker_requests_total";
-const WORKER_HELP: &str = "Requests by data worker: how evenly the kernel spreads connections.";
-const LABELS: [&str; 8] =
-    ["gateway_namespace", "gateway", "listener", "route_kind", "route_namespace", "route", "code", "reason"];
 
 /// The shards of all threads that ever recorded a request. Data workers live as long as the process, so shards are
 /// kept: a counter must not run backwards.
@@ -43,10 +35,6 @@ pub(in crate::telemetry) struct Shard {
 }
 
 impl Requests {
-    pub(super) fn new() -> Self {
-        Requests::default()
-    }
-
     pub(in crate::telemetry) fn add_shard(&self, worker: usize) -> Arc<Shard> {
         let shard = Arc::new(Shard {
             worker,
@@ -78,6 +66,37 @@ impl Requests {
         }
     }
 
+    /// Writes everything that was counted, added up over the threads.
+    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let shards = self.shards();
+        write_workers(out, &shards)?;
+
+        let series: Vec<Arc<Series>> = shards.iter().flat_map(|shard| shard.series()).collect();
+        let mut totals: HashMap<&SeriesLabels, Totals> = HashMap::with_capacity(series.len());
+        for one in &series {
+            totals.entry(&one.labels).or_default().add(one);
+        }
+        let mut totals: Vec<(&SeriesLabels, Totals)> = totals.into_iter().collect();
+        totals.sort_unstable_by_key(|(labels, _)| *labels);
+        if totals.is_empty() {
+            return Ok(());
+        }
+
+        let mut labels = Labels::default();
+        family(out, REQUESTS, Kind::Counter, "Requests answered, by route, status code and reason.")?;
+        for (of, total) in &totals {
+            render(&mut labels, of);
+            sample(out, REQUESTS, "", &labels, total.count())?;
+        }
+        let help = "Time from the first byte of a request to the last byte of its answer.";
+        family(out, DURATION, Kind::Histogram, help)?;
+        for (of, total) in &totals {
+            render(&mut labels, of);
+            write_duration(out, &mut labels, total)?;
+        }
+        Ok(())
+    }
+
     fn shards(&self) -> Vec<Arc<Shard>> {
         lock(&self.shards).clone()
     }
@@ -104,102 +123,56 @@ impl Shard {
     }
 }
 
-/// Shows the request series to the registry.
-pub(super) struct RequestCollector {
-    requests: Arc<Requests>,
-    descriptions: Vec<Desc>,
-}
-
-impl RequestCollector {
-    pub(super) fn new(requests: Arc<Requests>) -> Self {
-        let descriptions = [
-            (REQUESTS, REQUESTS_HELP, &LABELS[..]),
-            (DURATION, DURATION_HELP, &LABELS[..]),
-            (ACTIVE, ACTIVE_HELP, &[]),
-            (WORKER, WORKER_HELP, &["worker"]),
-        ]
-        .into_iter()
-        .filter_map(|(name, help, labels)| description(name, help, labels))
-        .collect();
-        RequestCollector { requests, descriptions }
+fn write_workers(out: &mut dyn Write, shards: &[Arc<Shard>]) -> io::Result<()> {
+    let mut workers: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut active = 0;
+    for shard in shards {
+        *workers.entry(shard.worker).or_default() += shard.requests.load(Ordering::Relaxed);
+        active += shard.active.load(Ordering::Relaxed);
     }
-}
-
-impl Collector for RequestCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
+    let mut labels = Labels::default();
+    family(out, ACTIVE, Kind::Gauge, "Requests that are being served now.")?;
+    // A request may begin and end between two of the loads above.
+    sample(out, ACTIVE, "", &labels, active.max(0))?;
+    if !workers.is_empty() {
+        let help = "Requests by data worker: how evenly the kernel spreads connections.";
+        family(out, WORKER, Kind::Counter, help)?;
     }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let shards = self.requests.shards();
-        let series: Vec<Arc<Series>> = shards.iter().flat_map(|shard| shard.series()).collect();
-        let mut totals: HashMap<&SeriesLabels, Totals> = HashMap::with_capacity(series.len());
-        for one in &series {
-            totals.entry(&one.labels).or_default().add(one);
-        }
-
-        let mut counters = Vec::with_capacity(totals.len());
-        let mut durations = Vec::with_capacity(totals.len());
-        for (labels, total) in totals {
-            let mut counter = Metric::from_label(pairs(labels));
-            counter.set_counter(counter_of(total.count()));
-            counters.push(counter);
-            let mut duration = Metric::from_label(pairs(labels));
-            duration.set_histogram(histogram(&total));
-            durations.push(duration);
-        }
-
-        let mut workers: HashMap<usize, u64> = HashMap::new();
-        let mut active = 0;
-        for shard in &shards {
-            *workers.entry(shard.worker).or_default() += shard.requests.load(Ordering::Relaxed);
-            active += shard.active.load(Ordering::Relaxed);
-        }
-        let workers = workers.into_iter().map(|(worker, count)| {
-            let mut metric = Metric::from_label(vec![pair("worker", worker.to_string())]);
-            metric.set_counter(counter_of(count));
-            metric
-        });
-        let mut now = Gauge::default();
-        now.set_value(to_f64(u64::try_from(active).unwrap_or(0)));
-
-        vec![
-            family(REQUESTS, REQUESTS_HELP, MetricType::COUNTER, counters),
-            family(DURATION, DURATION_HELP, MetricType::HISTOGRAM, durations),
-            family(ACTIVE, ACTIVE_HELP, MetricType::GAUGE, vec![Metric::from_gauge(now)]),
-            family(WORKER, WORKER_HELP, MetricType::COUNTER, workers.collect()),
-        ]
+    for (worker, count) in workers {
+        labels.clear();
+        labels.push("worker", worker);
+        sample(out, WORKER, "", &labels, count)?;
     }
+    Ok(())
 }
 
-fn pairs(labels: &SeriesLabels) -> Vec<LabelPair> {
-    let values = [
-        labels.gateway_namespace.to_string(),
-        labels.gateway.to_string(),
-        labels.listener.to_string(),
-        labels.route_kind.to_owned(),
-        labels.route_namespace.to_string(),
-        labels.route.to_string(),
-        labels.code.to_string(),
-        labels.reason.as_str().to_owned(),
-    ];
-    LABELS.iter().zip(values).map(|(name, value)| pair(name, value)).collect()
-}
-
-fn histogram(totals: &Totals) -> Histogram {
+fn write_duration(out: &mut dyn Write, labels: &mut Labels, total: &Totals) -> io::Result<()> {
     let mut below = 0;
-    let buckets = BOUNDS_MICROS.iter().zip(totals.buckets).map(|(bound, count)| {
+    for (bound, count) in BOUNDS_MICROS.iter().zip(total.buckets) {
         below += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(to_f64(*bound) / 1e6);
-        bucket.set_cumulative_count(below);
-        bucket
-    });
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(totals.count());
-    histogram.set_sample_sum(to_f64(totals.micros) / 1e6);
-    histogram
+        labels.with("le", seconds(*bound), |labels| sample(out, DURATION, "_bucket", labels, below))?;
+    }
+    let count = total.count();
+    labels.with("le", "+Inf", |labels| sample(out, DURATION, "_bucket", labels, count))?;
+    sample(out, DURATION, "_sum", labels, seconds(total.micros))?;
+    sample(out, DURATION, "_count", labels, count)
+}
+
+fn render(labels: &mut Labels, of: &SeriesLabels) {
+    labels.clear();
+    labels.push("gateway_namespace", &of.gateway_namespace);
+    labels.push("gateway", &of.gateway);
+    labels.push("listener", &of.listener);
+    labels.push("route_kind", of.route_kind);
+    labels.push("route_namespace", &of.route_namespace);
+    labels.push("route", &of.route);
+    labels.push("code", of.code);
+    labels.push("reason", of.reason);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "Prometheus has no other numbers; exact up to 285 years")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

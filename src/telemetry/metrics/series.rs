@@ -13,7 +13,7 @@ pub(super) const BOUNDS_MICROS: [u64; 17] = [
 ];
 
 /// The labels of a request series. Empty text stands for "none": no listener took the request, or no rule matched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesLabels {
     /// Namespace of the Gateway.
     pub gateway_namespace: Box<str>,

@@ -1,0 +1,86 @@
+//! Prometheus' text format, version 0.0.4, for the counters that Transom keeps itself.
+//!
+//! Written piece by piece, so that a scrape of tens of thousands of series never stands in memory as a whole.
+
+use std::fmt::{Display, Write as _};
+use std::io::{self, Write};
+
+/// Kind of a family.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The labels of a sample, rendered once: `a="1",b="2"`.
+#[derive(Debug, Default)]
+pub(super) struct Labels(String);
+
+/// Announces a family; its samples follow.
+pub(super) fn family(out: &mut dyn Write, name: &str, kind: Kind, help: &str) -> io::Result<()> {
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
+/// One sample; `suffix` as `_bucket`, or nothing.
+pub(super) fn sample(
+    out: &mut dyn Write,
+    name: &str,
+    suffix: &str,
+    labels: &Labels,
+    value: impl Display,
+) -> io::Result<()> {
+    match labels.0.as_str() {
+        "" => writeln!(out, "{name}{suffix} {value}"),
+        labels => writeln!(out, "{name}{suffix}{{{labels}}} {value}"),
+    }
+}
+
+impl Labels {
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn push(&mut self, name: &str, value: impl Display) {
+        let comma = if self.0.is_empty() { "" } else { "," };
+        let _ = write!(self.0, "{comma}{name}=\"");
+        let _ = write!(Escaping(&mut self.0), "{value}");
+        self.0.push('"');
+    }
+
+    /// For a label that only some samples have: pushes it, writes, and takes it back.
+    pub(super) fn with<T>(&mut self, name: &str, value: impl Display, act: impl FnOnce(&Labels) -> T) -> T {
+        let length = self.0.len();
+        self.push(name, value);
+        let done = act(self);
+        self.0.truncate(length);
+        done
+    }
+}
+
+/// Text format: "label_value can be any sequence of UTF-8 characters, but the backslash, double-quote, and line feed
+/// characters have to be escaped".
+struct Escaping<'a>(&'a mut String);
+
+impl std::fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if !text.contains(['\\', '"', '\n']) {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        for c in text.chars() {
+            match c {
+                '\\' => self.0.push_str("\\\\"),
+                '"' => self.0.push_str("\\\""),
+                '\n' => self.0.push_str("\\n"),
+                other => self.0.push(other),
+            }
+        }
+        Ok(())
+    }
+}
