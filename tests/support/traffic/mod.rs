@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod config;
+pub mod script;
 pub mod upstream;
 
 use std::collections::BTreeMap;
