@@ -11,8 +11,8 @@ use pingora::http::RequestHeader;
 use super::context::{Forwarding, Matched, RequestContext};
 use super::listener::connection::{Connection, Security};
 use super::serving::{ListenerIndex, View, WorkerState};
-use crate::router::RequestParts;
-use crate::snapshot::{Action, Bind, LocalAnswer, UpstreamIndex};
+use crate::router::{RequestParts, normalise_host, path};
+use crate::snapshot::{Action, Bind, Choice, LocalAnswer, UpstreamIndex};
 use crate::telemetry::Reason;
 
 /// Why a request is answered here.
@@ -44,8 +44,14 @@ pub fn admit(
     settle_path(request)?;
     let view = state.view();
     let bind = view.bind(&connection.bind).ok_or(Refusal { status: 404, reason: Reason::NoListener })?;
-    let index = listener(bind, &connection.security, &context.host)?;
-    let at = ListenerIndex { bind: connection.bind, index };
+    let at = |index| ListenerIndex { bind: connection.bind, index };
+    let at = match listener(bind, &connection.security, &context.host) {
+        Ok(index) => at(index),
+        Err((whose, refusal)) => {
+            context.matched = whose.map(|index| Matched::new(view.clone(), at(index)));
+            return Err(refusal);
+        }
+    };
     let listener = view.listener(at).ok_or(Refusal { status: 404, reason: Reason::NoListener })?;
     let matched = context.matched.insert(Matched::new(view.clone(), at));
 
@@ -78,23 +84,22 @@ fn forwarding(view: &Arc<View>, upstream: Option<UpstreamIndex>, state: &WorkerS
     Ok(Forwarding::new(upstream.clone(), choice))
 }
 
-/// The listener of a bind that takes the request.
+/// Index of the listener of a bind that takes the request.
 ///
 /// In cleartext it is the one whose hostname takes the host best, and only that one (listener isolation). Over TLS
-/// the server name has chosen already; where the host would have chosen another one, the request is misdirected.
-fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, Refusal> {
-    let by_host = bind.by_host.find(host);
-    match security {
-        Security::Plain => by_host.copied().ok_or(Refusal { status: 404, reason: Reason::NoListener }),
-        Security::Tls { sni } => {
-            let by_name = bind.by_host.find(sni.as_deref().unwrap_or_default());
-            match by_name {
-                Some(index) if by_host == Some(index) => Ok(*index),
-                // RFC 9110, 15.5.20: the server "is unable or unwilling to produce an authoritative response".
-                Some(_) => Err(Refusal { status: 421, reason: Reason::Misdirected }),
-                None => Err(Refusal { status: 404, reason: Reason::NoListener }),
-            }
-        }
+/// the server name has chosen already; where the host would have chosen another one, the request is misdirected,
+/// and is counted for the listener of the server name.
+fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, (Option<u32>, Refusal)> {
+    let no_listener = (None, Refusal { status: 404, reason: Reason::NoListener });
+    let by_sni = match security {
+        Security::Plain => None,
+        // The listener may have gone since the handshake.
+        Security::Tls { sni } => Some(bind.listener_for_sni(sni.as_deref()).ok_or(no_listener)?),
+    };
+    match bind.choose(by_sni, host) {
+        Choice::Listener(_) => by_sni.or_else(|| bind.by_host.find(host).copied()).ok_or(no_listener),
+        Choice::NoListener => Err(no_listener),
+        Choice::Misdirected(_) => Err((by_sni, Refusal { status: 421, reason: Reason::Misdirected })),
     }
 }
 
@@ -113,38 +118,18 @@ fn settle_host(request: &mut RequestHeader) -> Result<String, Refusal> {
         // RFC 9112, 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
         // message that lacks a Host header field and to any request message that contains more than one".
         (Some(_), Some(_)) => return Err(INVALID),
-        (None, _) if request.version == Version::HTTP_10 => "",
+        (None, _) if request.version == Version::HTTP_10 => return Ok(String::new()),
         (None, _) => return Err(INVALID),
     };
-    normalise_host(host).map(Cow::into_owned).ok_or(INVALID)
-}
-
-/// Lower case, without port and trailing dot. `None` if it is no host with an optional port.
-fn normalise_host(text: &str) -> Option<Cow<'_, str>> {
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, rest) = rest.split_once(']')?;
-            let _: std::net::Ipv6Addr = address.parse().ok()?;
-            (text.get(..address.len() + 2)?, rest.strip_prefix(':').or(rest.is_empty().then_some(""))?)
-        }
-        None => text.split_once(':').unwrap_or((text, "")),
-    };
-    if !port.bytes().all(|byte| byte.is_ascii_digit()) || port.len() > 5 {
-        return None;
-    }
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Some(Cow::Owned(name.to_ascii_lowercase()));
-    }
-    Some(Cow::Borrowed(name))
+    normalise_host(host).map(Cow::into_owned).map_err(|_| INVALID)
 }
 
 /// The path that is matched and forwarded. An absolute target is forwarded in its short form.
 fn settle_path(request: &mut RequestHeader) -> Result<(), Refusal> {
     let raw = std::str::from_utf8(request.raw_path()).map_err(|_| INVALID)?;
-    let path = request.uri.path();
-    let normal: Cow<'_, str> = Cow::Borrowed(path);
-    if raw.starts_with('/') && normal == path || raw == "*" {
+    let sent = request.uri.path();
+    let normal = path::normalise_for(&request.method, sent).map_err(|_| INVALID)?;
+    if raw.starts_with('/') && normal == sent || raw == "*" {
         return Ok(());
     }
     let target = match request.uri.query() {
@@ -152,20 +137,4 @@ fn settle_path(request: &mut RequestHeader) -> Result<(), Refusal> {
         None => normal.into_owned(),
     };
     request.set_raw_path(target.as_bytes()).map_err(|_| INVALID)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::normalise_host;
-
-    #[test]
-    fn a_host_has_one_form() {
-        let same = |text: &str| normalise_host(text).map(|host| host.into_owned());
-        assert_eq!(same("Example.COM:8080").as_deref(), Some("example.com"));
-        assert_eq!(same("example.com.").as_deref(), Some("example.com"));
-        assert_eq!(same("[::1]:80").as_deref(), Some("[::1]"));
-        assert_eq!(same("[::1]").as_deref(), Some("[::1]"));
-        assert_eq!(same("a:b"), None);
-        assert_eq!(same("[::1]x"), None);
-    }
 }

@@ -4,6 +4,8 @@
 
 pub mod client;
 pub mod config;
+pub mod script;
+pub mod tls;
 pub mod upstream;
 
 use std::collections::BTreeMap;
