@@ -53,8 +53,9 @@ fn shared<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<
 }
 
 fn statuses<S: Serializer>(statuses: &Statuses, serializer: S) -> Result<S::Ok, S::Error> {
-    let Statuses { gateway_classes, gateways, routes } = statuses;
-    let mut list = serializer.serialize_seq(Some(gateway_classes.len() + gateways.len() + routes.len()))?;
+    let Statuses { gateway_classes, gateways, routes, listener_sets, policies } = statuses;
+    let length = gateway_classes.len() + gateways.len() + routes.len() + listener_sets.len() + policies.len();
+    let mut list = serializer.serialize_seq(Some(length))?;
     for (key, status) in gateway_classes {
         list.serialize_element(&Entry { kind: "GatewayClass", namespace: "", name: &key.name, status })?;
     }
@@ -64,6 +65,13 @@ fn statuses<S: Serializer>(statuses: &Statuses, serializer: S) -> Result<S::Ok, 
     for (route, status) in routes {
         let (namespace, name) = (&route.key.namespace, &route.key.name);
         list.serialize_element(&Entry { kind: route.kind.name(), namespace, name, status })?;
+    }
+    for (key, status) in listener_sets {
+        list.serialize_element(&Entry { kind: "ListenerSet", namespace: &key.namespace, name: &key.name, status })?;
+    }
+    for (key, status) in policies {
+        let (namespace, name) = (&key.namespace, &key.name);
+        list.serialize_element(&Entry { kind: "BackendTLSPolicy", namespace, name, status })?;
     }
     list.end()
 }

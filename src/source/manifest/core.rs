@@ -49,16 +49,22 @@ pub fn names(object: &Value, kind: &KindSchema) -> Vec<Finding> {
     match metadata.get("name") {
         Some(Value::String(name)) => {
             let (fits, allowed): (bool, _) = match kind.kind {
-                "Service" => (is_dns_1035_label(name), "at most 63 lower-case letters, digits and -, beginning with a letter"),
+                "Service" => {
+                    (is_dns_1035_label(name), "at most 63 lower-case letters, digits and -, beginning with a letter")
+                }
                 "Namespace" => (is_dns_label(name), "at most 63 lower-case letters, digits and -"),
-                _ => (is_dns_subdomain(name), "at most 253 lower-case letters, digits, - and dots, a letter or digit at both ends"),
+                _ => (
+                    is_dns_subdomain(name),
+                    "at most 253 lower-case letters, digits, - and dots, a letter or digit at both ends",
+                ),
             };
             if !fits {
                 findings.push(refused("metadata.name", format!("found {name:?}, allowed {allowed}")));
             }
         }
         Some(_) => {}
-        None => findings.push(refused("metadata.name", "found none, allowed a name of lower-case letters, digits, - and dots")),
+        None => findings
+            .push(refused("metadata.name", "found none, allowed a name of lower-case letters, digits, - and dots")),
     }
     if let Some(namespace) = metadata.get("namespace").and_then(Value::as_str)
         && !is_dns_label(namespace)
@@ -176,7 +182,8 @@ fn service(object: &Value, findings: &mut Vec<Finding>) {
         let (number, protocol) = (port.get("port").and_then(Value::as_i64), text(port, "protocol"));
         if !numbers.insert((number, protocol)) {
             let found = number.unwrap_or_default();
-            findings.push(refused(format!("{field}.port"), format!("found {found} again for {protocol}, allowed once")));
+            findings
+                .push(refused(format!("{field}.port"), format!("found {found} again for {protocol}, allowed once")));
         }
         match port.get("targetPort") {
             Some(Value::Number(number)) if !number.as_i64().is_some_and(|n| (1..=65535).contains(&n)) => {
@@ -211,7 +218,8 @@ fn endpoint_slice(object: &Value, findings: &mut Vec<Finding>) {
         let hostname = text(endpoint, "hostname");
         if !hostname.is_empty() && !is_dns_label(hostname) {
             let allowed = "at most 63 lower-case letters, digits and -";
-            findings.push(refused(format!("endpoints[{at}].hostname"), format!("found {hostname:?}, allowed {allowed}")));
+            findings
+                .push(refused(format!("endpoints[{at}].hostname"), format!("found {hostname:?}, allowed {allowed}")));
         }
     }
     let mut names = HashSet::new();
@@ -228,9 +236,8 @@ fn endpoint_slice(object: &Value, findings: &mut Vec<Finding>) {
 
 fn secret(object: &Value, findings: &mut Vec<Finding>) {
     data_findings(object, &["data", "stringData"], findings);
-    let has = |key: &str| {
-        ["data", "stringData"].iter().any(|part| object.get(part).and_then(|data| data.get(key)).is_some())
-    };
+    let has =
+        |key: &str| ["data", "stringData"].iter().any(|part| object.get(part).and_then(|data| data.get(key)).is_some());
     let needed: &[&str] = match text(object, "type") {
         "kubernetes.io/tls" => &["tls.crt", "tls.key"],
         "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],

@@ -194,7 +194,9 @@ struct Node<'b> {
 impl Node<'_> {
     fn beneath<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format!("found more than {MAX_DEPTH} levels of lists and mappings, allowed up to that")));
+            return Err(E::custom(format!(
+                "found more than {MAX_DEPTH} levels of lists and mappings, allowed up to that"
+            )));
         }
         Ok(Node { depth: self.depth + 1, ..self })
     }
@@ -278,7 +280,10 @@ impl<'de> Visitor<'de> for Node<'_> {
             if key == "<<" && (value.is_object() || value.is_array()) {
                 merged = Some(value);
             } else if out.contains_key(&key) {
-                return Err(A::Error::custom(format!("found the key {:?}{TWICE}", key.chars().take(80).collect::<String>())));
+                return Err(A::Error::custom(format!(
+                    "found the key {:?}{TWICE}",
+                    key.chars().take(80).collect::<String>()
+                )));
             } else {
                 out.insert(key, value);
             }

@@ -10,7 +10,8 @@ pub fn complete(node: &Node, value: &mut Value) {
         Value::Object(fields) => {
             if fields.values().any(Value::is_null) {
                 // An unknown field stays, to be reported as one.
-                fields.retain(|name, field| !field.is_null() || field_node(node, name).is_none_or(|node| node.nullable));
+                fields
+                    .retain(|name, field| !field.is_null() || field_node(node, name).is_none_or(|node| node.nullable));
             }
             for (name, property) in &node.properties {
                 if let Some(default) = &property.default

@@ -14,7 +14,9 @@ pub fn fits(format: Format, value: &Value) -> bool {
             n.as_f64().is_some_and(|n| n >= f64::from(i32::MIN) && n <= f64::from(i32::MAX))
         }
         // A double this large is no exact whole number any more.
-        (Format::Int64, Value::Number(n)) => n.is_i64() || n.as_f64().is_some_and(|n| n.abs() < 9_007_199_254_740_992.0),
+        (Format::Int64, Value::Number(n)) => {
+            n.is_i64() || n.as_f64().is_some_and(|n| n.abs() < 9_007_199_254_740_992.0)
+        }
         (Format::Ipv4, Value::String(text)) => text.parse::<Ipv4Addr>().is_ok(),
         (Format::Ipv6, Value::String(text)) => text.parse::<Ipv6Addr>().is_ok(),
         (Format::DateTime, Value::String(_)) => serde_json::from_value::<Time>(value.clone()).is_ok(),
@@ -61,6 +63,10 @@ mod tests {
     #[test]
     fn base64_is_padded() {
         assert!(fits(Format::Byte, &json!("YWI=")) && fits(Format::Byte, &json!("")));
-        assert!(!fits(Format::Byte, &json!("YWI")) && !fits(Format::Byte, &json!("Y=I=")) && !fits(Format::Byte, &json!("-----BEGIN")));
+        assert!(
+            !fits(Format::Byte, &json!("YWI"))
+                && !fits(Format::Byte, &json!("Y=I="))
+                && !fits(Format::Byte, &json!("-----BEGIN"))
+        );
     }
 }

@@ -80,10 +80,10 @@ struct KindEntry {
 static GATEWAY_API: &str = include_str!("../../../config/schema/gateway-api-v1.7.0.json");
 static CORE: &str = include_str!("../../../config/schema/core-v1.json");
 
-static KINDS: LazyLock<Vec<KindSchema>> = LazyLock::new(|| [GATEWAY_API, CORE].into_iter().flat_map(kinds_of).collect());
-static METADATA: LazyLock<Node> = LazyLock::new(|| {
-    Node::read(include_str!("../../../config/schema/metadata.json")).unwrap_or_default()
-});
+static KINDS: LazyLock<Vec<KindSchema>> =
+    LazyLock::new(|| [GATEWAY_API, CORE].into_iter().flat_map(kinds_of).collect());
+static METADATA: LazyLock<Node> =
+    LazyLock::new(|| Node::read(include_str!("../../../config/schema/metadata.json")).unwrap_or_default());
 
 fn kinds_of(json: &'static str) -> Vec<KindSchema> {
     // A test reads every schema: what is embedded can be read.

@@ -37,10 +37,7 @@ pub fn is_label_value(text: &str) -> bool {
 /// Name of a port as IANA has it: at most 15 lower-case letters, digits and single `-`, with a letter somewhere.
 #[must_use]
 pub fn is_port_name(text: &str) -> bool {
-    text.len() <= 15
-        && is_label_shape(text)
-        && !text.contains("--")
-        && text.bytes().any(|b| b.is_ascii_lowercase())
+    text.len() <= 15 && is_label_shape(text) && !text.contains("--") && text.bytes().any(|b| b.is_ascii_lowercase())
 }
 
 fn is_label_shape(label: &str) -> bool {

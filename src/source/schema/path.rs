@@ -79,13 +79,16 @@ mod tests {
 
     #[test]
     fn a_written_path_comes_apart_as_it_was_built() {
-        for text in ["spec.rules[0].matches[1].path.type", "metadata.labels[app.kubernetes.io/name]", "items[3].kind", ""] {
+        for text in
+            ["spec.rules[0].matches[1].path.type", "metadata.labels[app.kubernetes.io/name]", "items[3].kind", ""]
+        {
             let path = Path(segments(text));
             assert_eq!(path.to_string(), text);
         }
-        assert_eq!(segments("a[x.y].b[2]"), [
-            Segment::Field("a"), Segment::Key("x.y"), Segment::Field("b"), Segment::Item(2),
-        ]);
+        assert_eq!(
+            segments("a[x.y].b[2]"),
+            [Segment::Field("a"), Segment::Key("x.y"), Segment::Field("b"), Segment::Item(2),]
+        );
     }
 
     #[test]

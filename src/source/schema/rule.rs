@@ -41,9 +41,8 @@ pub struct Breach {
     pub message: String,
 }
 
-static RULES: LazyLock<HashMap<String, Rule>> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../config/schema/rules.json")).unwrap_or_default()
-});
+static RULES: LazyLock<HashMap<String, Rule>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../config/schema/rules.json")).unwrap_or_default());
 
 /// The rule of this identity.
 pub fn find(id: &str) -> Option<&'static Rule> {

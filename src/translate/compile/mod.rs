@@ -9,7 +9,8 @@ use crate::snapshot::Snapshot;
 
 /// Reads the snapshot off the graph.
 pub fn compile(graph: &Graph<'_>) -> Snapshot {
-    let (upstreams, indices) = upstream::upstreams(graph);
-    let (rules, tables) = route::rules(graph, &indices);
+    let served = route::served(graph);
+    let (upstreams, indices) = upstream::upstreams(graph, &served);
+    let (rules, tables) = route::rules(graph, &served, &indices);
     Snapshot { binds: listener::binds(graph, tables), rules, upstreams }
 }

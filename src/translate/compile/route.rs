@@ -15,18 +15,28 @@ use crate::translate::graph::listener::{ListenerState, share_hosts};
 /// Entries of each listener that serves, by position of the Gateway and of the listener.
 pub type Tables = BTreeMap<(usize, usize), Vec<RouteEntry<RuleIndex>>>;
 
-/// Every rule of every route that some listener serves, and the entries that lead to it.
+/// A route that some listener serves.
+pub struct Served<'g> {
+    /// The route.
+    pub node: &'g RouteNode<'g>,
+    /// The listeners, by position of the Gateway and of the listener, each once.
+    pub listeners: Vec<(usize, usize)>,
+}
+
+/// Every route that some listener serves.
+pub fn served<'g>(graph: &'g Graph<'g>) -> Vec<Served<'g>> {
+    let routes = graph.routes.iter().map(|node| Served { node, listeners: serving_listeners(graph, node) });
+    routes.filter(|served| !served.listeners.is_empty()).collect()
+}
+
+/// Every rule of these routes, and the entries that lead to it.
 ///
 /// A route that is not accepted for what its rules ask still has its entries: they answer 500. Without them a
 /// request would fall through to a less specific route, one perhaps without the protection that was asked for.
-pub fn rules(graph: &Graph<'_>, indices: &Indices) -> (Vec<Rule>, Tables) {
+pub fn rules(graph: &Graph<'_>, served: &[Served<'_>], indices: &Indices) -> (Vec<Rule>, Tables) {
     let mut rules = Vec::new();
     let mut tables = Tables::new();
-    for route in &graph.routes {
-        let listeners = serving_listeners(graph, route);
-        if listeners.is_empty() {
-            continue;
-        }
+    for Served { node: route, listeners } in served {
         let name = format!("{}/{}", route.key.namespace, route.key.name);
         for (rule, position) in route.rules.iter().zip(0u32..) {
             let index = RuleIndex(u32::try_from(rules.len()).unwrap_or(u32::MAX));
@@ -40,7 +50,7 @@ pub fn rules(graph: &Graph<'_>, indices: &Indices) -> (Vec<Rule>, Tables) {
                 name: rule.rule.name.clone(),
                 action: action(rule, indices),
             });
-            for &(gateway, listener) in &listeners {
+            for &(gateway, listener) in listeners {
                 let hostname = graph
                     .gateways
                     .get(gateway)

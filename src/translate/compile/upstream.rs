@@ -1,29 +1,42 @@
-//! Upstreams, sorted by identity, so that equal objects give equal indices.
+//! Upstreams that some rule forwards to, sorted by identity, so that equal objects give equal indices.
 
+use super::route::Served;
 use crate::snapshot::upstream::EndpointCell;
 use crate::snapshot::{Upstream, UpstreamIndex};
 use crate::translate::graph::Graph;
 use crate::translate::graph::backend::UpstreamRef;
+use crate::translate::graph::http::RuleOutcome;
 
 /// Where each upstream of the graph stands in the snapshot.
-pub struct Indices(Vec<UpstreamIndex>);
+pub struct Indices(Vec<Option<UpstreamIndex>>);
 
 impl Indices {
     /// The index of an upstream of the graph.
     pub fn of(&self, upstream: UpstreamRef) -> Option<UpstreamIndex> {
-        self.0.get(upstream.0).copied()
+        self.0.get(upstream.0).copied().flatten()
     }
 }
 
-/// Every upstream, and where it stands.
-pub fn upstreams(graph: &Graph<'_>) -> (Vec<Upstream>, Indices) {
-    let mut order: Vec<(usize, _)> = graph.upstreams.iter().enumerate().collect();
+/// Every upstream that a rule of these routes forwards to, and where it stands.
+pub fn upstreams(graph: &Graph<'_>, served: &[Served<'_>]) -> (Vec<Upstream>, Indices) {
+    let mut used = vec![false; graph.upstreams.len()];
+    for rule in served.iter().flat_map(|route| &route.node.rules) {
+        if let RuleOutcome::Forward(shares) = &rule.outcome {
+            for upstream in shares.iter().filter(|(weight, _)| *weight > 0).filter_map(|(_, upstream)| *upstream) {
+                if let Some(slot) = used.get_mut(upstream.0) {
+                    *slot = true;
+                }
+            }
+        }
+    }
+    let in_use = graph.upstreams.iter().enumerate().zip(used).filter(|(_, used)| *used).map(|(found, _)| found);
+    let mut order: Vec<(usize, _)> = in_use.collect();
     order.sort_by(|a, b| a.1.id.cmp(&b.1.id));
-    let mut indices = vec![UpstreamIndex(0); order.len()];
+    let mut indices = vec![None; graph.upstreams.len()];
     let mut upstreams = Vec::with_capacity(order.len());
     for ((found, node), index) in order.into_iter().zip(0u32..) {
         if let Some(slot) = indices.get_mut(found) {
-            *slot = UpstreamIndex(index);
+            *slot = Some(UpstreamIndex(index));
         }
         upstreams.push(Upstream { id: node.id.clone(), endpoints: EndpointCell::new(node.endpoints.clone()) });
     }

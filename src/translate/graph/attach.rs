@@ -39,6 +39,11 @@ pub enum RouteHosts {
 }
 
 impl RouteHosts {
+    /// Whether there is a host at all.
+    pub fn any(&self) -> bool {
+        !matches!(self, RouteHosts::Listed(hosts) if hosts.is_empty())
+    }
+
     /// Whether some host is taken by both.
     pub fn meet(&self, listener: Option<&Hostname>) -> bool {
         match self {

@@ -43,7 +43,7 @@ impl<'a> Certificates<'a> {
             return Err(CertificateFault::NotPermitted);
         }
         if (group, kind) != (Kind::Secret.group(), Kind::Secret.name()) {
-            return Err(CertificateFault::Kind { group, kind });
+            return Err(CertificateFault::Kind);
         }
         let key = ObjectKey::new(target, reference.name.as_str());
         if let Some(known) = self.parsed.get(&key) {

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 
 use super::gateway::GatewayNode;
 use super::listener::{ListenerNode, ListenerState, Overlap, share_hosts};
-use super::problem::{Effect, ListenerProblem, PortClash};
+use super::problem::{Effect, Holder, ListenerProblem, PortClash};
 use crate::router::Hostname;
 use crate::snapshot::{BindProtocol, ListenerId};
 
@@ -67,7 +67,9 @@ pub fn across(by_age: Vec<&mut GatewayNode<'_>>) {
                 let holder = claim.hosts.get(&listener.hostname)?;
                 Some((*address, holder.clone(), PortClash::Hostname))
             });
-            if let Some((address, by, why)) = clash {
+            if let Some((address, id, why)) = clash {
+                let same = (id.namespace == gateway.key.namespace) && (id.gateway == gateway.key.name);
+                let by = if same { Holder::Same(id.listener) } else { Holder::Older(id) };
                 listener.problems.push(ListenerProblem::PortHeld { address, by, why });
                 continue;
             }

@@ -19,14 +19,14 @@ pub fn read<'a>(rule: usize, asked: &'a HttpRouteRule, problems: &mut Vec<RouteP
         problems.push(RouteProblem::IncompatibleFilters { rule, first, second });
     }
     for (index, filter) in asked.filters.iter().enumerate() {
-        problems.push(RouteProblem::Filter { rule, index, kind: filter.kind.as_str() });
+        problems.push(RouteProblem::Filter { rule, index, kind: &filter.kind });
     }
     for (backend, reference) in asked.backend_refs.iter().enumerate() {
         if let Some((first, second)) = incompatible(&reference.filters, false) {
             problems.push(RouteProblem::IncompatibleFilters { rule, first, second });
         }
         for filter in &reference.filters {
-            problems.push(RouteProblem::BackendFilter { rule, backend, kind: filter.kind.as_str() });
+            problems.push(RouteProblem::BackendFilter { rule, backend, kind: &filter.kind });
         }
     }
     if let Some(timeouts) = &asked.timeouts {

@@ -70,11 +70,10 @@ pub enum RouteVerdict {
 impl RouteNode<'_> {
     /// What the route is worth as a whole.
     pub fn verdict(&self) -> RouteVerdict {
-        let no_host = matches!(&self.hosts, RouteHosts::Listed(hosts) if hosts.is_empty());
         let no_rule = !self.rules.is_empty() && self.rules.iter().all(RuleNode::is_worthless);
         if self.problems.is_empty() {
             RouteVerdict::Valid
-        } else if no_host || no_rule {
+        } else if no_rule || !self.hosts.any() {
             RouteVerdict::Invalid
         } else {
             RouteVerdict::Partial

@@ -299,7 +299,7 @@ fn read_tls<'a>(
             Ok(certificate) => node.certificates.push(certificate),
             Err(fault) => {
                 let namespace = reference.namespace.as_deref().unwrap_or(namespace);
-                node.problems.push(ListenerProblem::CertificateRef { index, namespace, name: &reference.name, fault });
+                node.problems.push(ListenerProblem::CertificateRef { index, namespace, reference, fault });
             }
         }
     }

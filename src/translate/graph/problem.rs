@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use crate::api::common::{LocalObjectReference, ObjectReference};
 use crate::api::gateway::{Protocol, TlsMode};
-use crate::api::{BackendObjectReference, Kind, ParentReference};
+use crate::api::http_route::HttpRouteFilterType;
+use crate::api::{BackendObjectReference, Kind, ParentReference, SecretObjectReference};
 use crate::snapshot::ListenerId;
 use crate::snapshot::tls::CertificateProblem;
 
@@ -75,11 +76,16 @@ pub enum ListenerProblem<'a> {
     /// Other protocol on the same port than these listeners of the same Gateway.
     ProtocolConflict(Vec<&'a str>),
     /// An older listener of this address is not distinct from it.
-    PortHeld { address: SocketAddr, by: ListenerId, why: PortClash },
+    PortHeld { address: SocketAddr, by: Holder, why: PortClash },
     /// A kind of route that is not served on this protocol.
     RouteKind { index: usize, group: &'a str, kind: &'a str },
     /// A certificate that cannot be used.
-    CertificateRef { index: usize, namespace: &'a str, name: &'a str, fault: CertificateFault<'a> },
+    CertificateRef {
+        index: usize,
+        namespace: &'a str,
+        reference: &'a SecretObjectReference,
+        fault: CertificateFault<'a>,
+    },
 }
 
 /// What a problem means for its listener.
@@ -91,6 +97,15 @@ pub enum Effect {
     Withheld,
     /// Nothing attaches.
     Rejected,
+}
+
+/// Who holds an address.
+#[derive(Debug, Clone)]
+pub enum Holder {
+    /// An earlier listener of the same Gateway (two ports that an offset brings together).
+    Same(String),
+    /// A listener of an older Gateway.
+    Older(ListenerId),
 }
 
 /// Why two listeners cannot share an address.
@@ -121,7 +136,7 @@ pub enum CertificateFault<'a> {
     /// No ReferenceGrant permits the reference; nothing is said about whether the Secret exists.
     NotPermitted,
     /// Not a core Secret.
-    Kind { group: &'a str, kind: &'a str },
+    Kind,
     /// No such Secret.
     NotFound,
     /// A Secret of another type.
@@ -173,9 +188,9 @@ pub enum RouteProblem<'a> {
     /// Filters that cannot stand together.
     IncompatibleFilters { rule: usize, first: &'a str, second: &'a str },
     /// A filter that is not served, or unknown.
-    Filter { rule: usize, index: usize, kind: &'a str },
+    Filter { rule: usize, index: usize, kind: &'a HttpRouteFilterType },
     /// A filter of a backendRef: its share answers 500.
-    BackendFilter { rule: usize, backend: usize, kind: &'a str },
+    BackendFilter { rule: usize, backend: usize, kind: &'a HttpRouteFilterType },
     /// A field that is not served.
     Field { rule: usize, field: &'static str },
     /// Not a duration of GEP-2257.

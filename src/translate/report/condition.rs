@@ -6,7 +6,7 @@
 use crate::api::Condition;
 use crate::api::common::{LocalObjectReference, ObjectReference};
 use crate::translate::graph::problem::{
-    AttachProblem, CertificateFault, ClassProblem, GatewayProblem, ListenerProblem, PortClash, RefusalReason,
+    AttachProblem, CertificateFault, ClassProblem, GatewayProblem, Holder, ListenerProblem, PortClash, RefusalReason,
     SelectorFault,
 };
 
@@ -261,10 +261,16 @@ pub fn listener(position: usize, problem: &ListenerProblem<'_>) -> Telling {
                 PortClash::Hostname => "with the same hostname",
                 PortClash::Protocol => "with another protocol",
             };
-            let message = format!(
-                "{address} is held by listener {} of the older Gateway {}/{} {why}",
-                by.listener, by.namespace, by.gateway
-            );
+            let who = match by {
+                Holder::Same(name) => format!("listener {name} of this Gateway"),
+                Holder::Older(id) => {
+                    format!(
+                        "listener {} of Gateway {}/{}, which is older or first by name,",
+                        id.listener, id.namespace, id.gateway
+                    )
+                }
+            };
+            let message = format!("{address} is held by {who} {why}");
             Telling::no(ACCEPTED, "PortUnavailable", at("port"), message)
         }
         ListenerProblem::RouteKind { index, group, kind } => {
@@ -272,10 +278,11 @@ pub fn listener(position: usize, problem: &ListenerProblem<'_>) -> Telling {
             let message = format!("{} is not served on this listener; allowed: HTTPRoute", named(group, kind));
             Telling::no(RESOLVED_REFS, "InvalidRouteKinds", field, message)
         }
-        ListenerProblem::CertificateRef { index, namespace, name, fault } => {
+        ListenerProblem::CertificateRef { index, namespace, reference, fault } => {
             let field = at(&format!("tls.certificateRefs[{index}]"));
             let (reason, why) = certificate(fault);
-            Telling::no(RESOLVED_REFS, reason, field, format!("Secret {namespace}/{name} {why}"))
+            let what = named(&reference.group, &reference.kind);
+            Telling::no(RESOLVED_REFS, reason, field, format!("{what} {namespace}/{} {why}", reference.name))
         }
     }
 }
@@ -286,9 +293,7 @@ fn certificate(fault: &CertificateFault<'_>) -> (&'static str, String) {
             let why = "is in another namespace, and no ReferenceGrant there permits a Gateway of this one";
             return ("RefNotPermitted", why.to_owned());
         }
-        CertificateFault::Kind { group, kind } => {
-            format!("is referred to as {}; allowed: a Secret of the core group", named(group, kind))
-        }
+        CertificateFault::Kind => "cannot hold a certificate; allowed: a Secret of the core group".to_owned(),
         CertificateFault::NotFound => "does not exist".to_owned(),
         CertificateFault::Type(found) => format!("is of type {found:?}; allowed: kubernetes.io/tls"),
         CertificateFault::KeyMissing(key) => format!("has no {key}"),
@@ -320,7 +325,7 @@ pub fn attach(position: usize, problem: &AttachProblem<'_>) -> Telling {
             Telling::no(ACCEPTED, "NotAllowedByListeners", at(""), wording::sentences(&told))
         }
         AttachProblem::NoMatchingHostname(listeners) => {
-            let message = format!("no hostname of the route is one of {}", wording::names(listeners));
+            let message = format!("none of the hostnames is taken by these listeners: {}", wording::names(listeners));
             Telling::no(ACCEPTED, "NoMatchingListenerHostname", "spec.hostnames", message)
         }
     }

@@ -78,7 +78,7 @@ fn programmed(
     }
     let first = |wanted: fn(&BindOutcome<'_>) -> bool| listener.binds.iter().find(|(_, outcome)| wanted(outcome));
     if told.iter().any(|telling| telling.is(ACCEPTED)) {
-        return no("Invalid", "the listener does not serve on every address: it is not accepted".to_owned());
+        return no("Invalid", "an address of the listener cannot be bound, see Accepted".to_owned());
     }
     if let Some((address, _)) = first(|outcome| *outcome == BindOutcome::Pending) {
         return no("Pending", format!("waiting for {address} to be bound"));

@@ -8,6 +8,7 @@ use crate::translate::graph::Graph;
 use crate::translate::graph::attach::ParentNode;
 use crate::translate::graph::http::{RouteNode, RouteVerdict};
 use crate::translate::graph::listener::ListenerState;
+use crate::translate::graph::problem::AttachProblem;
 
 /// Everything told of a route, and its status.
 pub fn report(node: &RouteNode<'_>, graph: &Graph<'_>, settings: &Settings) -> (Vec<Telling>, RouteStatus) {
@@ -22,6 +23,10 @@ pub fn report(node: &RouteNode<'_>, graph: &Graph<'_>, settings: &Settings) -> (
     for parent in &node.parents {
         let mut conditions = Vec::with_capacity(3);
         match &parent.outcome {
+            // None of its hostnames is one: that is what is wrong, not that no listener has them.
+            Err(AttachProblem::NoMatchingHostname(_)) if !node.hosts.any() => {
+                conditions.push(condition::conclude(ACCEPTED, &own, ("Accepted", ""), generation));
+            }
             Err(problem) => {
                 let telling = condition::attach(parent.position, problem);
                 let message = wording::list(&[&telling]);
@@ -77,6 +82,6 @@ fn accepted(
 fn partially_invalid(own: &[Telling], generation: Option<i64>) -> Condition {
     let against: Vec<&Telling> = own.iter().collect();
     let reason = against.first().map_or("UnsupportedValue", |telling| telling.reason);
-    let message = format!("Dropped Rule (requests that match it get 500): {}", wording::list(&against));
+    let message = format!("Dropped Rule: {}", wording::list(&against));
     condition::condition(PARTIALLY_INVALID, TRUE, reason, message, generation)
 }

@@ -3,6 +3,7 @@
 use super::Severity;
 use super::condition::{ACCEPTED, RESOLVED_REFS, Telling, named};
 use crate::api::Kind;
+use crate::api::http_route::HttpRouteFilterType;
 use crate::translate::graph::problem::{BackendFault, BackendProblem, MatchFault, Remark, RouteProblem};
 
 /// Of a part of a route. As a condition it is `Accepted=False` if nothing of the route is as asked, else
@@ -18,6 +19,7 @@ pub fn route(problem: &RouteProblem<'_>) -> Telling {
         ),
         RouteProblem::Match { rule, index, fault } => {
             let (field, message) = match_fault(fault);
+            let message = format!("{message}; the match never matches, and its rule answers 500");
             unsupported(format!("spec.rules[{rule}].matches[{index}].{field}"), message)
         }
         RouteProblem::IncompatibleFilters { rule, first, second } => {
@@ -41,17 +43,19 @@ pub fn route(problem: &RouteProblem<'_>) -> Telling {
         ),
         RouteProblem::Duration { rule, field, found } => unsupported(
             format!("spec.rules[{rule}].{field}"),
-            format!("{found:?} is not a duration; allowed: such as 10s, 500ms, 1h30m"),
+            format!("{found:?} is not a duration; allowed: such as 10s, 500ms, 1h30m; the rule answers 500"),
         ),
         RouteProblem::Weight { rule, backend, found } => unsupported(
             format!("spec.rules[{rule}].backendRefs[{backend}].weight"),
-            format!("{found} is out of range; allowed: 0 to 1000000"),
+            format!("{found} is out of range; allowed: 0 to 1000000; the rule answers 500"),
         ),
     }
 }
 
-fn filter(kind: &str, what: &str) -> String {
-    format!("filter {kind} is not served by this version of Transom; {what} answers 500")
+fn filter(kind: &HttpRouteFilterType, what: &str) -> String {
+    let unknown = matches!(kind, HttpRouteFilterType::Other(_));
+    let why = if unknown { "is not known" } else { "is not served by this version of Transom" };
+    format!("filter {kind} {why}; {what} answers 500")
 }
 
 fn match_fault(fault: &MatchFault<'_>) -> (&'static str, String) {

@@ -68,7 +68,9 @@ impl Scope {
     fn comprehension(&mut self, c: &ComprehensionExpr) -> Result<Expression, Unsupported> {
         let Expr::Call(step) = &c.loop_step.expr else { return Err(other("a macro")) };
         let (kind, predicate) = match (&c.accu_init.expr, step.func_name.as_str(), step.args.as_slice()) {
-            (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_AND, [_, predicate]) => (Macro::All, predicate),
+            (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_AND, [_, predicate]) => {
+                (Macro::All, predicate)
+            }
             (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_OR, [_, predicate]) => {
                 (Macro::Exists, predicate)
             }

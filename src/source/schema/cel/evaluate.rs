@@ -80,9 +80,7 @@ impl<'v> Evaluation<'v> {
             Expression::Null => Ok(Term::Null),
             Expression::Variable(slot) => self.slots.get(*slot).cloned().ok_or(Fault::WrongType),
             Expression::Field(operand, field) => match self.evaluate(operand)? {
-                Term::Fields(fields) => {
-                    fields.get(field).map(Term::from).ok_or_else(|| Fault::Missing(field.clone()))
-                }
+                Term::Fields(fields) => fields.get(field).map(Term::from).ok_or_else(|| Fault::Missing(field.clone())),
                 _ => Err(Fault::WrongType),
             },
             Expression::Has(operand, field) => match self.evaluate(operand)? {
@@ -98,7 +96,11 @@ impl<'v> Evaluation<'v> {
             Expression::And(a, b) => self.decide(a, b, false),
             Expression::Or(a, b) => self.decide(a, b, true),
             Expression::If(condition, yes, no) => {
-                if self.truth(condition)? { self.evaluate(yes) } else { self.evaluate(no) }
+                if self.truth(condition)? {
+                    self.evaluate(yes)
+                } else {
+                    self.evaluate(no)
+                }
             }
             Expression::Operation(operator, a, b) => operate(*operator, self.evaluate(a)?, self.evaluate(b)?),
             Expression::Macro(kind, range, predicate) => {
@@ -210,9 +212,8 @@ fn index_into<'v>(operand: Term<'v>, index: &Term<'v>) -> Answer<'v> {
 }
 
 fn operate<'v>(operator: Operator, a: Term<'v>, b: Term<'v>) -> Answer<'v> {
-    let ordered = |wanted: &[Ordering]| {
-        a.compare(&b).map(|found| Term::Bool(wanted.contains(&found))).ok_or(Fault::WrongType)
-    };
+    let ordered =
+        |wanted: &[Ordering]| a.compare(&b).map(|found| Term::Bool(wanted.contains(&found))).ok_or(Fault::WrongType);
     match operator {
         Operator::Equal => Ok(Term::Bool(a.equals(&b))),
         Operator::NotEqual => Ok(Term::Bool(!a.equals(&b))),
