@@ -9,6 +9,8 @@
 mod layers;
 mod value;
 
+use std::fmt::Write;
+
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use value::{AccessLog, AdminAddress, ControllerName, LogFormat, LogLevel, PortOffset, Setting, Span, Workers};
 
@@ -148,10 +150,10 @@ pub fn documentation() -> String {
     for field in Config::FIELDS {
         text.push('\n');
         for line in field.docs {
-            text.push_str(&format!("#{line}\n"));
+            let _ = writeln!(text, "#{line}");
         }
-        text.push_str(&format!("# Allowed: {}. Default: {}.\n", field.allowed, field.default));
-        text.push_str(&format!("{}: {}\n", field.key(), field.default));
+        let _ = writeln!(text, "# Allowed: {}. Default: {}.", field.allowed, field.default);
+        let _ = writeln!(text, "{}: {}", field.key(), field.default);
     }
     text
 }

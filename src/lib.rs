@@ -54,6 +54,9 @@
 //! | statuses, condition, finding | the reporting side |
 //! | downstream, upstream, peer, session, phase, filter | as Pingora uses them |
 
+pub mod cli;
+pub mod quickstart;
+
 pub mod api;
 pub mod config;
 pub mod source;

@@ -1,0 +1,129 @@
+//! `transom explain`: what would become of a request, and why.
+
+mod answer;
+mod request;
+mod text;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::outcome::{json, show};
+use super::paint::Paint;
+use super::settings::TranslatingSettings;
+use super::sources::Loaded;
+use super::{Failure, Outcome};
+
+pub use answer::Explanation;
+pub use request::Asked;
+
+/// Tell what would become of a request, and why: listener, hostname, rule, backends, and why each runner-up lost.
+///
+/// Nothing is sent. The routing table and the search are those that serve traffic.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "transom explain METHOD URL [-H 'name: value']… -f PATH… [-R] [-o text|json]")]
+pub struct Arguments {
+    /// Method and URL; a URL without port means port 80 or 443, and a port may be the listener's or the bound one.
+    #[arg(value_names = ["METHOD", "URL"], num_args = 0..=2)]
+    request: Vec<String>,
+
+    /// A header, as 'name: value'; 'Host: …' takes the place of the URL's host.
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    header: Vec<String>,
+
+    /// Files (.yaml, .yml, .json) and folders of Kubernetes objects; - is standard input.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
+    filename: Vec<PathBuf>,
+
+    /// Descend into folders of folders.
+    #[arg(short = 'R', long)]
+    recursive: bool,
+
+    /// Ask a running Transom (not in this version).
+    #[arg(long, value_name = "URL", hide = true)]
+    admin: Option<String>,
+
+    /// Ask about the objects of an API server (not in this version).
+    #[arg(long, hide = true)]
+    kubernetes: bool,
+
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+
+    #[command(flatten)]
+    settings: TranslatingSettings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
+    if arguments.admin.is_some() || arguments.kubernetes {
+        let flag = if arguments.kubernetes { "--kubernetes" } else { "--admin" };
+        return Err(Failure::WrongUse(format!(
+            "explain {flag} is not in this version; give the manifests with -f PATH"
+        )));
+    }
+    let (request, paths) = untangle(arguments.request, arguments.filename);
+    let [method, url] = request.as_slice() else {
+        return Err(Failure::WrongUse(
+            "no request to explain; give METHOD and URL, as: GET http://localhost/".to_owned(),
+        ));
+    };
+    if paths.is_empty() {
+        return Err(Failure::WrongUse("no objects to explain it by; give them with -f PATH".to_owned()));
+    }
+    let asked = Asked::read(method, url, &arguments.header)?;
+    let config = arguments.settings.resolve()?;
+    let loaded = Loaded::read(&paths, arguments.recursive, &config)?;
+    let explanation = Explanation::of(&loaded.translation.snapshot, &asked);
+    show(&match arguments.output {
+        Form::Json => json(&explanation),
+        Form::Text => explanation.text(Paint::for_stdout()),
+    })?;
+    loaded.warn();
+    Ok(Outcome::Fine)
+}
+
+/// `-f` takes several paths, as a shell makes of `-f *.yaml`, and so takes a request that stands behind it too:
+/// method and URL are given back to where they belong.
+fn untangle(mut request: Vec<String>, mut paths: Vec<PathBuf>) -> (Vec<String>, Vec<PathBuf>) {
+    while request.len() < 2 {
+        let taken = match request.len() {
+            0 => paths.iter().position(|path| is_method(path)).filter(|at| *at + 1 < paths.len()),
+            _ => paths.iter().position(|path| path.to_string_lossy().contains("://")),
+        };
+        let Some(at) = taken else { break };
+        request.push(paths.remove(at).to_string_lossy().into_owned());
+        // the URL stood right behind the method
+        if request.len() == 1 && at < paths.len() {
+            request.push(paths.remove(at).to_string_lossy().into_owned());
+        }
+    }
+    (request, paths)
+}
+
+fn is_method(path: &std::path::Path) -> bool {
+    let text = path.to_string_lossy();
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase()) && !path.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_behind_the_paths_is_found_again() {
+        let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let paths = |words: &[&str]| words.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let whole = (owned(&["GET", "http://a/"]), paths(&["x.yaml", "y.yaml"]));
+        assert_eq!(untangle(owned(&["GET", "http://a/"]), paths(&["x.yaml", "y.yaml"])), whole);
+        assert_eq!(untangle(vec![], paths(&["x.yaml", "y.yaml", "GET", "http://a/"])), whole);
+        assert_eq!(untangle(vec![], paths(&["x.yaml", "GET", "a.example/"])).0, owned(&["GET", "a.example/"]));
+        assert_eq!(untangle(vec![], paths(&["x.yaml"])), (vec![], paths(&["x.yaml"])));
+    }
+}

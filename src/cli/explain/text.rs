@@ -1,0 +1,65 @@
+//! An explanation for people.
+
+use std::fmt::Write;
+
+use super::answer::Explanation;
+use crate::cli::paint::Paint;
+use crate::cli::view::percent;
+use crate::telemetry::Reason;
+
+impl Explanation {
+    /// The explanation as lines of text, from the listener to the answer, then why the others lost.
+    #[must_use]
+    pub fn text(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "{}  {value}", paint.strong(&format!("{name:<9}")));
+        };
+        line("request", &self.asked());
+        if let Some(gateway) = &self.gateway {
+            line("gateway", gateway);
+        }
+        if let Some(listener) = &self.listener_words {
+            line("listener", listener);
+        }
+        if let Some(hostname) = &self.hostname {
+            line("hostname", hostname);
+        }
+        if let (Some(route), Some(rule)) = (&self.route, &self.rule) {
+            line("route", &route.to_string());
+            line("rule", &rule.to_string());
+        }
+        if let Some(matches) = &self.matches {
+            let rest = matches.rest();
+            line("match", &format!("{}{}{rest}", matches.path(), if rest.is_empty() { "" } else { ", " }));
+            line("filters", if self.filters.is_empty() { "none" } else { "" });
+        }
+        let total: u64 = self.backends.iter().map(|backend| u64::from(backend.weight())).sum();
+        for (index, backend) in self.backends.iter().enumerate() {
+            let share = percent(backend.weight(), total);
+            let name = if index == 0 { "backends" } else { "" };
+            line(name, &format!("{share:>5}  {} -> {}", backend.name(""), backend.behind()));
+        }
+        line("answer", &self.answered());
+        for note in &self.notes {
+            line("note", note);
+        }
+        if !self.losers.is_empty() {
+            text.push('\n');
+            text.push_str(&paint.strong("why the others lost"));
+            text.push('\n');
+            for loser in &self.losers {
+                let _ = writeln!(text, "  {} {}: {}", loser.route, loser.rule, loser.why);
+            }
+        }
+        text
+    }
+
+    fn answered(&self) -> String {
+        match (self.answer.status, self.answer.reason) {
+            (None, Reason::None) => "the backend's".to_owned(),
+            (None, reason) => format!("none, the connection fails ({reason})"),
+            (Some(status), reason) => format!("{status} {reason}, by the gateway itself"),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `transom routes`: the routing table of each listener, in order of precedence.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::outcome::{json, show};
+use super::paint::Paint;
+use super::settings::TranslatingSettings;
+use super::sources::Loaded;
+use super::table::Table;
+use super::view::{self, AnswerView, BackendView, MatchView, RouteView, RuleView};
+use super::{Failure, Outcome};
+use crate::snapshot::{Listener, RuleIndex, Snapshot};
+
+/// Print the routing table in order of precedence: of two rows that take a request, the upper one answers it.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Files (.yaml, .yml, .json) and folders of Kubernetes objects; - is standard input.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., required = true)]
+    filename: Vec<PathBuf>,
+
+    /// Descend into folders of folders.
+    #[arg(short = 'R', long)]
+    recursive: bool,
+
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+
+    #[command(flatten)]
+    settings: TranslatingSettings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// One match of one listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// `namespace/name`.
+    pub gateway: String,
+    /// Name of the listener.
+    pub listener: String,
+    /// The address that is bound.
+    #[serde(skip)]
+    pub bound: String,
+    /// Port that clients use.
+    pub port: u16,
+    /// The route's own hostname within the listener's; `*` for every host.
+    pub hostname: String,
+    /// What a request must be like.
+    #[serde(rename = "match")]
+    pub matches: MatchView,
+    /// Whose rule.
+    pub route: RouteView,
+    /// Which rule.
+    pub rule: RuleView,
+    /// Where it goes.
+    pub backends: Vec<BackendView>,
+    /// What the gateway answers by itself.
+    pub answer: AnswerView,
+    /// The backends, in one cell.
+    #[serde(skip)]
+    pub backends_cell: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let config = arguments.settings.resolve()?;
+    let loaded = Loaded::read(&arguments.filename, arguments.recursive, &config)?;
+    let rows = rows(&loaded.translation.snapshot);
+    show(&match arguments.output {
+        Form::Json => json(&rows),
+        Form::Text if rows.is_empty() => "no routes\n".to_owned(),
+        Form::Text => text(&rows, Paint::for_stdout()),
+    })?;
+    loaded.warn();
+    Ok(Outcome::Fine)
+}
+
+/// Every match of every listener, by address, then listener, then precedence.
+#[must_use]
+pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (address, bind) in &snapshot.binds {
+        for listener in &bind.listeners {
+            rows.extend(of_listener(snapshot, &view::address(*address), listener));
+        }
+    }
+    rows
+}
+
+fn of_listener(snapshot: &Snapshot, bound: &str, listener: &Listener) -> Vec<Row> {
+    let row = |entry: &crate::router::RouteEntry<RuleIndex>| {
+        let rule = snapshot.rule(entry.value)?;
+        let hostname = match (&entry.hostname, &listener.hostname) {
+            (Some(route), Some(own)) => route.intersection(own).or_else(|| Some(route.clone())),
+            (route, own) => route.clone().or_else(|| own.clone()),
+        };
+        let backends = BackendView::all(snapshot, rule);
+        Some(Row {
+            gateway: format!("{}/{}", listener.id.namespace, listener.id.gateway),
+            listener: listener.id.listener.clone(),
+            bound: bound.to_owned(),
+            port: listener.port,
+            hostname: hostname.map_or_else(|| "*".to_owned(), |hostname| hostname.to_string()),
+            matches: MatchView::of(&entry.matches),
+            route: RouteView::of(rule),
+            rule: RuleView::of(rule),
+            answer: AnswerView::of(rule, &backends),
+            backends,
+            backends_cell: view::backends_cell(snapshot, rule),
+        })
+    };
+    listener.routes.entries().filter_map(row).collect()
+}
+
+fn text(rows: &[Row], paint: Paint) -> String {
+    let mut table = Table::new(&["LISTENER", "ADDRESS", "HOST", "PATH", "MATCH", "ROUTE", "BACKENDS"]);
+    for row in rows {
+        table.push(vec![
+            format!("{}/{}", row.gateway, row.listener),
+            row.bound.clone(),
+            row.hostname.clone(),
+            row.matches.path(),
+            row.matches.rest(),
+            format!("{} {}", row.route, row.rule),
+            row.backends_cell.clone(),
+        ]);
+    }
+    table.render(0, paint)
+}
