@@ -267,3 +267,82 @@ impl<V: Serialize> Serialize for HostMap<V> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(names: &[&'static str]) -> HostMap<&'static str> {
+        let mut map = HostMap::default();
+        for name in names {
+            let hostname = (*name != "*").then(|| Hostname::parse(name).unwrap());
+            assert_eq!(map.insert(hostname.as_ref(), *name), None);
+        }
+        map
+    }
+
+    fn walk(map: &HostMap<&'static str>, host: &str) -> Vec<&'static str> {
+        map.walk(host).copied().collect()
+    }
+
+    #[test]
+    fn a_host_is_walked_from_the_exact_name_over_wildcards_by_length_to_none() {
+        let map = map(&["*", "*.c", "a.b.c", "*.b.c", "*.x.a.b.c", "b.c"]);
+        assert_eq!(walk(&map, "a.b.c"), ["a.b.c", "*.b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "y.x.a.b.c"), ["*.x.a.b.c", "*.b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "x.a.b.c"), ["*.b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "b.c"), ["b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "c"), ["*"]);
+        assert_eq!(walk(&map, ""), ["*"]);
+        assert_eq!(map.find("q.c"), Some(&"*.c"));
+    }
+
+    #[test]
+    fn an_exact_name_and_a_wildcard_of_the_same_text_are_two() {
+        let map = map(&["a.b", "*.a.b"]);
+        assert_eq!(walk(&map, "a.b"), ["a.b"]);
+        assert_eq!(walk(&map, "x.a.b"), ["*.a.b"]);
+    }
+
+    #[test]
+    fn hosts_that_are_no_hosts_find_nothing_but_end() {
+        let map = map(&["*.b", "*.a.b", "a.b"]);
+        for host in ["", ".", ".b", "..b", "b.", "a.b.", "[::1]"] {
+            assert!(!walk(&map, host).contains(&"a.b"), "{host}");
+        }
+        assert_eq!(walk(&map, ".b"), [""; 0]);
+        assert_eq!(walk(&map, &"a.".repeat(100_000)), [""; 0]);
+    }
+
+    #[test]
+    fn inserting_again_replaces_and_gives_back() {
+        let mut map = map(&["*", "a.b"]);
+        let name = Hostname::parse("a.b").unwrap();
+        assert_eq!(map.insert(Some(&name), "new"), Some("a.b"));
+        assert_eq!(map.insert(None, "newer"), Some("*"));
+        *map.entry(Some(&name)).unwrap() = "newest";
+        assert_eq!((walk(&map, "a.b"), map.len(), map.is_empty()), (vec!["newest", "newer"], 2, false));
+        assert_eq!(map.entry(Hostname::parse("b.b").as_ref()), None);
+    }
+
+    #[test]
+    fn thousands_of_hostnames_are_found_again_and_printed_in_order() {
+        let mut map = HostMap::default();
+        for number in 0..5_000 {
+            map.insert(Hostname::parse(&format!("h{number}.example.com")).as_ref(), number);
+            map.insert(Hostname::parse(&format!("*.h{number}.example.com")).as_ref(), number + 5_000);
+        }
+        for number in 0..5_000 {
+            assert_eq!(map.find(&format!("h{number}.example.com")), Some(&number));
+            assert_eq!(map.find(&format!("x.y.h{number}.example.com")), Some(&(number + 5_000)));
+        }
+        assert_eq!(map.find("h5000.example.com"), None);
+        assert!(map.sorted().is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn it_serialises_as_a_map_by_hostname() {
+        let json = serde_json::to_string(&map(&["a.b", "*.c", "*"])).unwrap();
+        assert_eq!(json, r#"{"*":"*","a.b":"a.b","*.c":"*.c"}"#);
+    }
+}
