@@ -110,7 +110,7 @@ impl Packer {
     pub(super) fn finish(mut self) -> Conditions {
         self.packed.conditions.shrink_to_fit();
         self.packed.patterns.shrink_to_fit();
-        self.packed.values.shrink_to_fit();
+        self.packed.values.close();
         self.packed
     }
 

@@ -20,6 +20,8 @@ pub struct HostMap<V> {
     hashing: RandomState,
     /// Bit *n*: some wildcard's suffix has *n* labels. A hostname has at most 127.
     wildcard_labels: u128,
+    /// Length of the longest exact hostname.
+    longest_exact: usize,
     any: Option<V>,
 }
 
@@ -29,9 +31,9 @@ struct Node<V> {
     value: V,
 }
 
-/// The values of the hostnames that take a host, most specific first.
+/// The hostnames that take a host, most specific first: the hash of each, and its value.
 #[derive(Debug)]
-struct Walk<'a, V> {
+pub(super) struct Walk<'a, V> {
     map: &'a HostMap<V>,
     host: &'a str,
     next: Step<'a>,
@@ -40,8 +42,9 @@ struct Walk<'a, V> {
 #[derive(Debug, Clone, Copy)]
 enum Step<'a> {
     Exact,
-    /// What is left of the host, and how many labels it has.
-    Wildcards(&'a str, u32),
+    Wildcards,
+    /// A suffix that may be a wildcard's, and how many labels it has.
+    Wildcard(&'a str, u32),
     Any,
     Done,
 }
@@ -53,6 +56,7 @@ impl<V> Default for HostMap<V> {
             slots: Slots::default(),
             hashing: RandomState::default(),
             wildcard_labels: 0,
+            longest_exact: 0,
             any: None,
         }
     }
@@ -67,8 +71,9 @@ impl<V> HostMap<V> {
         if let Some(standing) = self.entry(Some(hostname)) {
             return Some(std::mem::replace(standing, value));
         }
-        if let Hostname::Wildcard(suffix) = hostname {
-            self.wildcard_labels |= label_bit(labels(suffix));
+        match hostname {
+            Hostname::Exact(name) => self.longest_exact = self.longest_exact.max(name.len()),
+            Hostname::Wildcard(suffix) => self.wildcard_labels |= label_bit(labels(suffix)),
         }
         let position = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         self.nodes.push(Node { hostname: hostname.clone(), value });
@@ -92,7 +97,18 @@ impl<V> HostMap<V> {
 
     /// The values of every hostname that takes `host` (lower case, no port), most specific first.
     pub fn walk<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a V> {
+        self.walk_hashed(host).map(|(_, value)| value)
+    }
+
+    /// The same, with the hash of each hostname: keys below a hostname can begin with it.
+    #[inline]
+    pub(super) fn walk_hashed<'a>(&'a self, host: &'a str) -> Walk<'a, V> {
         Walk { map: self, host, next: Step::Exact }
+    }
+
+    /// The hash under which a walk meets a hostname.
+    pub(super) fn hash(&self, hostname: Option<&Hostname>) -> u64 {
+        hostname.map_or(0, |hostname| hash(&self.hashing, hostname))
     }
 
     /// The value of the most specific hostname that takes `host`.
@@ -121,60 +137,95 @@ impl<V> HostMap<V> {
         self.len() == 0
     }
 
-    fn exact(&self, host: &str) -> Option<&V> {
-        let position = self.slots.find(hash_exact(&self.hashing, host), |p| {
+    #[inline]
+    fn exact(&self, host: &str) -> Option<(u64, &V)> {
+        if host.len() > self.longest_exact {
+            return None;
+        }
+        let hash = hash_exact(&self.hashing, host);
+        let position = self.slots.find(hash, |p| {
             matches!(self.nodes.get(p as usize), Some(Node { hostname: Hostname::Exact(name), .. }) if name == host)
         })?;
-        self.nodes.get(position as usize).map(|node| &node.value)
+        self.nodes.get(position as usize).map(|node| (hash, &node.value))
     }
 
-    fn wildcard(&self, suffix: &str) -> Option<&V> {
-        let position = self.slots.find(hash_wildcard(&self.hashing, suffix), |p| {
+    #[inline]
+    fn wildcard(&self, suffix: &str) -> Option<(u64, &V)> {
+        let hash = hash_wildcard(&self.hashing, suffix);
+        let position = self.slots.find(hash, |p| {
             matches!(self.nodes.get(p as usize), Some(Node { hostname: Hostname::Wildcard(name), .. }) if name == suffix)
         })?;
-        self.nodes.get(position as usize).map(|node| &node.value)
+        self.nodes.get(position as usize).map(|node| (hash, &node.value))
+    }
+
+    /// The longest proper suffix with as many labels as some wildcard has. Only as much of the host is read, from the
+    /// right, as the deepest wildcard is deep.
+    fn longest_suffix<'h>(&self, host: &'h str) -> Option<(&'h str, u32)> {
+        let deepest = 127 - self.wildcard_labels.leading_zeros().min(127);
+        let mut best = None;
+        let mut count = 0;
+        for (dot, _) in host.bytes().enumerate().rev().filter(|(_, byte)| *byte == b'.') {
+            count += 1;
+            if count > deepest {
+                break;
+            }
+            if self.has_wildcard(count) && dot > 0 {
+                best = Some((dot + 1, count));
+            }
+        }
+        let (start, count) = best?;
+        host.get(start..).map(|suffix| (suffix, count))
+    }
+
+    /// The next shorter one.
+    fn shorter_suffix<'h>(&self, suffix: &'h str, count: u32) -> Option<(&'h str, u32)> {
+        let mut left = (suffix, count);
+        loop {
+            left = (left.0.split_once('.')?.1, left.1.checked_sub(1)?);
+            if self.has_wildcard(left.1) {
+                return Some(left);
+            }
+        }
+    }
+
+    fn has_wildcard(&self, labels: u32) -> bool {
+        self.wildcard_labels & label_bit(labels) != 0
     }
 }
 
 impl<'a, V> Iterator for Walk<'a, V> {
-    type Item = &'a V;
+    type Item = (u64, &'a V);
 
     #[inline]
-    fn next(&mut self) -> Option<&'a V> {
+    fn next(&mut self) -> Option<(u64, &'a V)> {
         loop {
             match self.next {
                 Step::Exact => {
-                    self.next = Step::Any;
-                    if let Some(value) = self.map.exact(self.host) {
-                        if self.map.wildcard_labels != 0 {
-                            self.next = Step::Wildcards(self.host, 0);
-                        }
-                        return Some(value);
-                    }
-                    if self.map.wildcard_labels != 0 {
-                        self.next = Step::Wildcards(self.host, labels(self.host));
+                    self.next = if self.map.wildcard_labels == 0 { Step::Any } else { Step::Wildcards };
+                    if let Some(found) = self.map.exact(self.host) {
+                        return Some(found);
                     }
                 }
-                // Labels are counted when they are needed: a hit on the exact hostname is mostly the end.
-                Step::Wildcards(rest, 0) => self.next = Step::Wildcards(rest, labels(rest)),
-                Step::Wildcards(rest, count) => match rest.split_once('.') {
-                    Some((_, suffix)) => {
-                        self.next = Step::Wildcards(suffix, count - 1);
-                        if self.map.wildcard_labels & label_bit(count - 1) != 0
-                            && let Some(value) = self.map.wildcard(suffix)
-                        {
-                            return Some(value);
-                        }
+                Step::Wildcards => self.next = Step::of(self.map.longest_suffix(self.host)),
+                Step::Wildcard(suffix, labels) => {
+                    self.next = Step::of(self.map.shorter_suffix(suffix, labels));
+                    if let Some(found) = self.map.wildcard(suffix) {
+                        return Some(found);
                     }
-                    None => self.next = Step::Any,
-                },
+                }
                 Step::Any => {
                     self.next = Step::Done;
-                    return self.map.any.as_ref();
+                    return self.map.any.as_ref().map(|value| (0, value));
                 }
                 Step::Done => return None,
             }
         }
+    }
+}
+
+impl<'a> Step<'a> {
+    fn of(suffix: Option<(&'a str, u32)>) -> Self {
+        suffix.map_or(Step::Any, |(suffix, labels)| Step::Wildcard(suffix, labels))
     }
 }
 
@@ -214,5 +265,84 @@ impl<V: Serialize> Serialize for HostMap<V> {
         serializer.collect_map(
             self.sorted().into_iter().map(|(host, value)| (host.map_or("*".to_owned(), |h| h.to_string()), value)),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(names: &[&'static str]) -> HostMap<&'static str> {
+        let mut map = HostMap::default();
+        for name in names {
+            let hostname = (*name != "*").then(|| Hostname::parse(name).unwrap());
+            assert_eq!(map.insert(hostname.as_ref(), *name), None);
+        }
+        map
+    }
+
+    fn walk(map: &HostMap<&'static str>, host: &str) -> Vec<&'static str> {
+        map.walk(host).copied().collect()
+    }
+
+    #[test]
+    fn a_host_is_walked_from_the_exact_name_over_wildcards_by_length_to_none() {
+        let map = map(&["*", "*.c", "a.b.c", "*.b.c", "*.x.a.b.c", "b.c"]);
+        assert_eq!(walk(&map, "a.b.c"), ["a.b.c", "*.b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "y.x.a.b.c"), ["*.x.a.b.c", "*.b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "x.a.b.c"), ["*.b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "b.c"), ["b.c", "*.c", "*"]);
+        assert_eq!(walk(&map, "c"), ["*"]);
+        assert_eq!(walk(&map, ""), ["*"]);
+        assert_eq!(map.find("q.c"), Some(&"*.c"));
+    }
+
+    #[test]
+    fn an_exact_name_and_a_wildcard_of_the_same_text_are_two() {
+        let map = map(&["a.b", "*.a.b"]);
+        assert_eq!(walk(&map, "a.b"), ["a.b"]);
+        assert_eq!(walk(&map, "x.a.b"), ["*.a.b"]);
+    }
+
+    #[test]
+    fn hosts_that_are_no_hosts_find_nothing_but_end() {
+        let map = map(&["*.b", "*.a.b", "a.b"]);
+        for host in ["", ".", ".b", "..b", "b.", "a.b.", "[::1]"] {
+            assert!(!walk(&map, host).contains(&"a.b"), "{host}");
+        }
+        assert_eq!(walk(&map, ".b"), [""; 0]);
+        assert_eq!(walk(&map, &"a.".repeat(100_000)), [""; 0]);
+    }
+
+    #[test]
+    fn inserting_again_replaces_and_gives_back() {
+        let mut map = map(&["*", "a.b"]);
+        let name = Hostname::parse("a.b").unwrap();
+        assert_eq!(map.insert(Some(&name), "new"), Some("a.b"));
+        assert_eq!(map.insert(None, "newer"), Some("*"));
+        *map.entry(Some(&name)).unwrap() = "newest";
+        assert_eq!((walk(&map, "a.b"), map.len(), map.is_empty()), (vec!["newest", "newer"], 2, false));
+        assert_eq!(map.entry(Hostname::parse("b.b").as_ref()), None);
+    }
+
+    #[test]
+    fn thousands_of_hostnames_are_found_again_and_printed_in_order() {
+        let mut map = HostMap::default();
+        for number in 0..5_000 {
+            map.insert(Hostname::parse(&format!("h{number}.example.com")).as_ref(), number);
+            map.insert(Hostname::parse(&format!("*.h{number}.example.com")).as_ref(), number + 5_000);
+        }
+        for number in 0..5_000 {
+            assert_eq!(map.find(&format!("h{number}.example.com")), Some(&number));
+            assert_eq!(map.find(&format!("x.y.h{number}.example.com")), Some(&(number + 5_000)));
+        }
+        assert_eq!(map.find("h5000.example.com"), None);
+        assert!(map.sorted().is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn it_serialises_as_a_map_by_hostname() {
+        let json = serde_json::to_string(&map(&["a.b", "*.c", "*"])).unwrap();
+        assert_eq!(json, r#"{"*":"*","a.b":"a.b","*.c":"*.c"}"#);
     }
 }

@@ -11,6 +11,8 @@
 
 mod authority;
 mod condition;
+#[cfg(test)]
+mod fixture;
 mod host_map;
 pub mod hostname;
 mod judgement;
@@ -24,6 +26,8 @@ pub mod query;
 pub mod route_match;
 mod slots;
 mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 mod trace;
 

@@ -33,12 +33,18 @@ pub(super) struct Run {
     path: Span,
     /// Position of the first entry.
     pub(super) first: u32,
-    /// Position after the last entry.
+    /// Position after the last entry. The same as `first` if that takes every method, header and query: then the
+    /// rest never matters.
     pub(super) end: u32,
     /// The run of the next shorter prefix of the host, plus one; zero is none.
     broader: u32,
-    /// Whether the first entry takes every method, header and query, so that the rest never matters.
-    pub(super) first_is_free: bool,
+}
+
+/// A hostname: its number in the order of precedence, and the hash that keys below it begin with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HostKey {
+    pub(super) number: u32,
+    pub(super) hash: u64,
 }
 
 /// Which depths a host has prefixes at; `/a/b` has depth 2.
@@ -65,23 +71,22 @@ impl PathIndex {
     }
 
     /// Adds a run under an exact path.
-    pub(super) fn push_exact(&mut self, host: u32, path: &str, entries: std::ops::Range<u32>, first_is_free: bool) {
+    pub(super) fn push_exact(&mut self, host: HostKey, path: &str, entries: std::ops::Range<u32>) {
         let hash = hash_whole(&self.hashing, host, path);
-        self.push(host, path, entries, first_is_free, hash, 0);
+        self.push(host, path, entries, hash, 0);
     }
 
     /// Adds a run under a prefix (without trailing slash), shorter ones of the host first.
     pub(super) fn push_prefix(
         &mut self,
-        host: u32,
+        host: HostKey,
         depths: &mut Depths,
         prefix: &str,
         entries: std::ops::Range<u32>,
-        first_is_free: bool,
     ) {
         let broader = self.longest_prefix(host, depths, prefix).map_or(0, |(place, _)| place + 1);
         let hash = hash_segments(&self.hashing, host, prefix);
-        let place = self.push(host, prefix, entries, first_is_free, hash, broader);
+        let place = self.push(host, prefix, entries, hash, broader);
         if prefix.is_empty() {
             depths.root = place + 1;
             return;
@@ -92,33 +97,30 @@ impl PathIndex {
         depths.longest = depths.longest.max(u32::try_from(prefix.len()).unwrap_or(u32::MAX));
     }
 
-    fn push(
-        &mut self,
-        host: u32,
-        path: &str,
-        entries: std::ops::Range<u32>,
-        first_is_free: bool,
-        hash: u64,
-        broader: u32,
-    ) -> u32 {
+    fn push(&mut self, host: HostKey, path: &str, entries: std::ops::Range<u32>, hash: u64, broader: u32) -> u32 {
         let place = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         let path = self.text.push(path);
-        self.runs.push(Run { host, path, first: entries.start, end: entries.end, broader, first_is_free });
+        self.runs.push(Run { host: host.number, path, first: entries.start, end: entries.end, broader });
         // Room was made for all of them, so nothing is ever hashed again.
         self.slots.insert(hash, place, |_| 0);
         place
     }
 
+    /// No run is added any more.
+    pub(super) fn close(&mut self) {
+        self.text.close();
+    }
+
     /// The run of this very path.
     #[inline]
-    pub(super) fn exact(&self, host: u32, path: &str) -> Option<&Run> {
+    pub(super) fn exact(&self, host: HostKey, path: &str) -> Option<&Run> {
         let place = self.place(host, path.as_bytes(), hash_whole(&self.hashing, host, path))?;
         self.runs.get(place as usize)
     }
 
     /// The run of the longest prefix, by whole segments.
     #[inline]
-    pub(super) fn prefix(&self, host: u32, depths: &Depths, path: &str) -> Option<&Run> {
+    pub(super) fn prefix(&self, host: HostKey, depths: &Depths, path: &str) -> Option<&Run> {
         self.longest_prefix(host, depths, path).map(|(_, run)| run)
     }
 
@@ -134,7 +136,7 @@ impl PathIndex {
     }
 
     #[inline]
-    fn longest_prefix(&self, host: u32, depths: &Depths, path: &str) -> Option<(u32, &Run)> {
+    fn longest_prefix(&self, host: HostKey, depths: &Depths, path: &str) -> Option<(u32, &Run)> {
         let mut best = depths.root.checked_sub(1);
         if depths.bits != 0 {
             best = self.longest_named(host, depths, path).or(best);
@@ -144,7 +146,7 @@ impl PathIndex {
     }
 
     /// Looks no further into the path than the longest prefix of the host is long and deep.
-    fn longest_named(&self, host: u32, depths: &Depths, path: &str) -> Option<u32> {
+    fn longest_named(&self, host: HostKey, depths: &Depths, path: &str) -> Option<u32> {
         let bytes = path.as_bytes();
         let mut best = None;
         let mut window = Window::default();
@@ -175,16 +177,16 @@ impl PathIndex {
     }
 
     #[inline]
-    fn deepest_of(&self, host: u32, path: &[u8], window: &Window) -> Option<u32> {
+    fn deepest_of(&self, host: HostKey, path: &[u8], window: &Window) -> Option<u32> {
         let ends = window.ends.get(..window.length)?;
         ends.iter().rev().find_map(|(end, hash)| self.place(host, path.get(..*end as usize)?, *hash))
     }
 
     #[inline]
-    fn place(&self, host: u32, path: &[u8], hash: u64) -> Option<u32> {
+    fn place(&self, host: HostKey, path: &[u8], hash: u64) -> Option<u32> {
         self.slots.find(hash, |place| {
             let run = self.runs.get(place as usize);
-            run.is_some_and(|run| run.host == host && self.text.of(run.path) == Some(path))
+            run.is_some_and(|run| run.host == host.number && self.text.of(run.path) == Some(path))
         })
     }
 }
@@ -200,21 +202,21 @@ impl Window {
 }
 
 #[inline]
-fn hasher(hashing: &RandomState, host: u32) -> foldhash::fast::FoldHasher<'static> {
+fn hasher(hashing: &RandomState, host: HostKey) -> foldhash::fast::FoldHasher<'static> {
     let mut hasher = hashing.build_hasher();
-    hasher.write_u32(host);
+    hasher.write_u64(host.hash);
     hasher
 }
 
 #[inline]
-fn hash_whole(hashing: &RandomState, host: u32, path: &str) -> u64 {
+fn hash_whole(hashing: &RandomState, host: HostKey, path: &str) -> u64 {
     let mut hasher = hasher(hashing, host);
     hasher.write(path.as_bytes());
     hasher.finish()
 }
 
 /// As the search does: segment by segment, without slashes.
-fn hash_segments(hashing: &RandomState, host: u32, prefix: &str) -> u64 {
+fn hash_segments(hashing: &RandomState, host: HostKey, prefix: &str) -> u64 {
     let mut hasher = hasher(hashing, host);
     prefix.split('/').skip(1).for_each(|segment| hasher.write(segment.as_bytes()));
     hasher.finish()

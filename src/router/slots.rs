@@ -5,10 +5,9 @@
 //! cache line here, one that misses mostly one too: that is why it stands here instead of a general hash map, whose
 //! control bytes and buckets lie apart.
 
-/// Buckets of eight bytes, at most half of them taken, probed in a line.
+/// Slots of eight bytes, at most three quarters of them taken, probed in a line.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slots {
-    /// A power of two of them, or none.
     slots: Box<[Slot]>,
     taken: usize,
 }
@@ -23,29 +22,29 @@ struct Slot {
 impl Slots {
     /// Room for `items` without growing.
     pub(super) fn with_room(items: usize) -> Self {
-        let size = if items == 0 { 0 } else { (items * 2).next_power_of_two() };
+        let size = if items == 0 { 0 } else { items + items / 3 + 2 };
         Slots { slots: vec![Slot::default(); size].into_boxed_slice(), taken: 0 }
     }
 
     /// The position that was stored under `hash` and that `is_it` confirms.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut at = start(hash);
-        // Half of the slots are free, so this ends; no slots, and the first look ends it.
+        let mut at = self.start(hash);
+        // Some slots are free, so this ends; without slots the first look ends it.
         loop {
-            let slot = self.slots.get(at & self.slots.len().wrapping_sub(1))?;
+            let slot = self.slots.get(at)?;
             let position = slot.position.checked_sub(1)?;
             if slot.tag == tag(hash) && is_it(position) {
                 return Some(position);
             }
-            at += 1;
+            at = self.after(at);
         }
     }
 
     /// Stores `position` under `hash`; whether an equal item is there already is for the caller to ask before.
     /// `rehash` tells the hash of a stored position again.
     pub(super) fn insert(&mut self, hash: u64, position: u32, rehash: impl Fn(u32) -> u64) {
-        if (self.taken + 1) * 2 > self.slots.len() {
+        if (self.taken + 1) * 4 > self.slots.len() * 3 {
             let old = std::mem::replace(self, Slots::with_room((self.taken + 1) * 2));
             for position in old.slots.iter().filter_map(|slot| slot.position.checked_sub(1)) {
                 self.place(rehash(position), position);
@@ -55,25 +54,34 @@ impl Slots {
     }
 
     fn place(&mut self, hash: u64, position: u32) {
-        let mut at = start(hash);
-        let mask = self.slots.len().wrapping_sub(1);
-        while let Some(slot) = self.slots.get_mut(at & mask) {
+        let mut at = self.start(hash);
+        while let Some(slot) = self.slots.get_mut(at) {
             if slot.position == 0 {
                 *slot = Slot { tag: tag(hash), position: position.saturating_add(1) };
                 self.taken += 1;
                 return;
             }
-            at += 1;
+            at = self.after(at);
         }
+    }
+
+    /// Where probing begins: the lower half of the hash, scaled to the number of slots, which need be no power of two.
+    #[inline]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "any half of a hash is a hash, and the product is below the length"
+    )]
+    fn start(&self, hash: u64) -> usize {
+        ((u64::from(hash as u32) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 < self.slots.len() { at + 1 } else { 0 }
     }
 }
 
-/// Where probing begins: the lower half.
-#[allow(clippy::cast_possible_truncation, reason = "any half of a hash is a hash")]
-fn start(hash: u64) -> usize {
-    hash as u32 as usize
-}
-
+#[inline]
 #[allow(clippy::cast_possible_truncation, reason = "the upper half is what is left after the shift")]
 fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32

@@ -16,7 +16,7 @@ use super::RouteEntry;
 use super::condition::{Conditions, Facts, Packer};
 use super::host_map::HostMap;
 use super::hostname::Hostname;
-use super::path_index::{Depths, PathIndex, Run};
+use super::path_index::{Depths, HostKey, PathIndex, Run};
 use super::precedence::{HostnameRank, Precedence, significant_prefix};
 use super::route_match::{PathMatch, RequestParts};
 
@@ -25,6 +25,8 @@ use super::route_match::{PathMatch, RequestParts};
 pub struct RouteTable<T> {
     /// In order of precedence.
     entries: Vec<RouteEntry<T>>,
+    /// Of the entries: a request needs no more of them, and what it touches must be small to stay in the caches.
+    values: Vec<T>,
     hosts: HostMap<HostPaths>,
     exact: PathIndex,
     prefixes: PathIndex,
@@ -47,6 +49,7 @@ impl<T> Default for RouteTable<T> {
     fn default() -> Self {
         RouteTable {
             entries: Vec::new(),
+            values: Vec::new(),
             hosts: HostMap::default(),
             exact: PathIndex::default(),
             prefixes: PathIndex::default(),
@@ -55,7 +58,7 @@ impl<T> Default for RouteTable<T> {
     }
 }
 
-impl<T> RouteTable<T> {
+impl<T: Clone> RouteTable<T> {
     /// Builds the table of one listener. A request that gets here has a host that the listener takes, so entries
     /// need no intersection with the listener's hostname: they rank by the route's own.
     ///
@@ -84,20 +87,31 @@ impl<T> RouteTable<T> {
         let exact = PathIndex::with_room(runs(|path| matches!(path, PathMatch::Exact(_))));
         let prefixes = PathIndex::with_room(runs(|path| matches!(path, PathMatch::Prefix(_))));
 
-        let mut table = RouteTable { entries: Vec::new(), hosts: HostMap::default(), exact, prefixes, conditions };
+        let values = entries.iter().map(|entry| entry.value.clone()).collect();
+        let mut table =
+            RouteTable { entries: Vec::new(), values, hosts: HostMap::default(), exact, prefixes, conditions };
         table.index(&entries);
+        table.exact.close();
+        table.prefixes.close();
         table.entries = entries;
         table
+    }
+}
+
+impl<T> RouteTable<T> {
+    /// The value of the best entry for a request: [`RouteTable::find`] without a look at the entry, for the data
+    /// plane. No lock, no allocation.
+    #[must_use]
+    #[inline]
+    pub fn value_for(&self, request: &RequestParts<'_>) -> Option<&T> {
+        self.values.get(self.position(request)? as usize)
     }
 
     /// The best entry for a request. No lock, no allocation.
     #[must_use]
     #[inline]
     pub fn find(&self, request: &RequestParts<'_>) -> Option<&RouteEntry<T>> {
-        let mut facts = Facts::of(request);
-        let position =
-            self.hosts.walk(request.host).find_map(|host| self.find_under(host, request.path, &mut facts))?;
-        self.entries.get(position as usize)
+        self.entries.get(self.position(request)? as usize)
     }
 
     /// Every entry, in order of precedence.
@@ -117,14 +131,23 @@ impl<T> RouteTable<T> {
         self.entries.is_empty()
     }
 
-    fn find_under(&self, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
+    #[inline]
+    fn position(&self, request: &RequestParts<'_>) -> Option<u32> {
+        let mut facts = Facts::of(request);
+        let mut hosts = self.hosts.walk_hashed(request.host);
+        hosts.find_map(|(hash, host)| self.position_under(hash, host, request.path, &mut facts))
+    }
+
+    #[inline]
+    fn position_under(&self, hash: u64, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
+        let key = HostKey { number: host.number, hash };
         if !path.starts_with('/') {
             // OPTIONS * is about the server, not about a path: only what takes every path takes it.
             let root = self.prefixes.root(&host.prefixes).filter(|_| path == "*" && facts.is_options())?;
             return self.first_that_fits(root, facts);
         }
         if host.exact_lengths & length_bit(path) != 0
-            && let Some(run) = self.exact.exact(host.number, path)
+            && let Some(run) = self.exact.exact(key, path)
             && let Some(position) = self.first_that_fits(run, facts)
         {
             return Some(position);
@@ -132,7 +155,7 @@ impl<T> RouteTable<T> {
         if let Some(position) = self.first_regex(host, path, facts) {
             return Some(position);
         }
-        let mut next = self.prefixes.prefix(host.number, &host.prefixes, path);
+        let mut next = self.prefixes.prefix(key, &host.prefixes, path);
         while let Some(run) = next {
             if let Some(position) = self.first_that_fits(run, facts) {
                 return Some(position);
@@ -144,7 +167,7 @@ impl<T> RouteTable<T> {
 
     #[inline]
     fn first_that_fits(&self, run: &Run, facts: &mut Facts<'_>) -> Option<u32> {
-        if run.first_is_free {
+        if run.first == run.end {
             return Some(run.first);
         }
         (run.first..run.end).find(|position| self.conditions.fit(*position, facts))
@@ -164,16 +187,18 @@ impl<T> RouteTable<T> {
     fn index(&mut self, entries: &[RouteEntry<T>]) {
         let mut position = 0_u32;
         for (number, of_host) in (0..).zip(entries.chunk_by(|a, b| a.hostname == b.hostname)) {
+            let hostname = of_host.first().and_then(|entry| entry.hostname.as_ref());
+            let key = HostKey { number, hash: self.hosts.hash(hostname) };
             let mut host = HostPaths { number, ..HostPaths::default() };
             let mut prefixes = Vec::new();
             for run in of_host.chunk_by(same_path) {
                 let start = position;
                 position = start.saturating_add(u32::try_from(run.len()).unwrap_or(u32::MAX));
-                let is_free = self.conditions.is_free(start);
+                let end = if self.conditions.is_free(start) { start } else { position };
                 match run.first().map(|entry| &entry.matches.path) {
                     Some(PathMatch::Exact(path)) => {
                         host.exact_lengths |= length_bit(path);
-                        self.exact.push_exact(number, path, start..position, is_free);
+                        self.exact.push_exact(key, path, start..end);
                     }
                     Some(PathMatch::Regex(_)) => {
                         let first = if host.regexes.1 == 0 { start } else { host.regexes.0 };
@@ -181,15 +206,14 @@ impl<T> RouteTable<T> {
                     }
                     // An empty prefix is not `/`: it must not come to take every path.
                     Some(PathMatch::Prefix(prefix)) if prefix.starts_with('/') => {
-                        prefixes.push((significant_prefix(prefix), start..position, is_free));
+                        prefixes.push((significant_prefix(prefix), start..end));
                     }
                     Some(PathMatch::Prefix(_)) | None => {}
                 }
             }
-            for (prefix, run, is_free) in prefixes.into_iter().rev() {
-                self.prefixes.push_prefix(number, &mut host.prefixes, prefix, run, is_free);
+            for (prefix, run) in prefixes.into_iter().rev() {
+                self.prefixes.push_prefix(key, &mut host.prefixes, prefix, run);
             }
-            let hostname = of_host.first().and_then(|entry| entry.hostname.as_ref());
             self.hosts.insert(hostname, host);
         }
     }

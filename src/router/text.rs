@@ -2,6 +2,10 @@
 //!
 //! Texts go in, spans come out; a span gives the bytes back.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
 /// Where a text lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
@@ -9,20 +13,27 @@ pub(super) struct Span {
     length: u32,
 }
 
-/// The texts.
-#[derive(Debug, Clone, Default)]
+/// The texts. Equal ones lie in one place.
+#[derive(Debug, Default)]
 pub(super) struct Text {
     bytes: Vec<u8>,
+    /// While texts are added.
+    known: HashMap<Box<str>, Span, RandomState>,
 }
 
 impl Text {
     /// Adds a text. Beyond 4 GiB the span lies outside, and gives nothing back.
     pub(super) fn push(&mut self, text: &str) -> Span {
+        if let Some(span) = self.known.get(text) {
+            return *span;
+        }
         let (Ok(start), Ok(length)) = (u32::try_from(self.bytes.len()), u32::try_from(text.len())) else {
             return Span { start: u32::MAX, length: u32::MAX };
         };
         self.bytes.extend_from_slice(text.as_bytes());
-        Span { start, length }
+        let span = Span { start, length };
+        self.known.insert(text.into(), span);
+        span
     }
 
     /// The text of a span.
@@ -32,7 +43,9 @@ impl Text {
         self.bytes.get(start..start.checked_add(span.length as usize)?)
     }
 
-    pub(super) fn shrink_to_fit(&mut self) {
+    /// No text is added any more: what that took is given back.
+    pub(super) fn close(&mut self) {
+        self.known = HashMap::default();
         self.bytes.shrink_to_fit();
     }
 }

@@ -167,3 +167,63 @@ impl fmt::Display for Why {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::router::fixture::{Widen, to};
+
+    #[test]
+    fn a_trace_tells_the_winner_and_why_each_other_lost() {
+        let table = RouteTable::build(vec![
+            to("path").host("a.b").prefix("/x"),
+            to("method").host("a.b").method(Method::POST),
+            to("header").host("a.b").header("authorization", "secret").header("k", "v"),
+            to("missing").host("a.b").header("l", "v").rule(1),
+            to("query").host("a.b").query("q", "1"),
+            to("winner").host("a.b").rule(2),
+            to("later").host("a.b").rule(3),
+            to("wide").host("*.b"),
+            to("other host").host("c.d"),
+        ]);
+        let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let headers: HeaderMap = [header("authorization", "mine"), header("k", "v")].into_iter().collect();
+        let parts =
+            RequestParts { host: "a.b", method: &Method::GET, path: "/", query: Some("q=%32"), headers: &headers };
+        let told: Vec<_> =
+            table.trace(&parts).iter().map(|trial| (trial.entry.value, trial.outcome.to_string())).collect();
+        let expected = [
+            ("path", "lost: path: PathPrefix /x does not take /"),
+            ("method", "lost: method: wanted POST, found GET"),
+            ("header", "lost: header authorization: wanted secret, found (redacted)"),
+            ("missing", "lost: header l: wanted v, missing"),
+            ("query", "lost: query q: wanted 1, found 2"),
+            ("winner", "won"),
+            ("later", "lost: a more specific match won (earlier rule)"),
+            ("wide", "lost: a more specific match won (more specific hostname)"),
+        ];
+        assert_eq!(told, expected.map(|(value, outcome)| (value, outcome.to_owned())));
+    }
+
+    #[test]
+    fn a_trace_names_the_hostnames_where_none_takes_the_host() {
+        let table = RouteTable::build(vec![to("a").host("a.b"), to("b").host("*.c")]);
+        let headers = HeaderMap::new();
+        let parts = RequestParts { host: "c", method: &Method::GET, path: "/", query: None, headers: &headers };
+        let outcomes: Vec<_> = table.trace(&parts).into_iter().map(|trial| trial.outcome).collect();
+        let lost =
+            |name| Outcome::Lost(Why::Hostname { wanted: Hostname::parse(name).unwrap(), found: "c".to_owned() });
+        assert_eq!(outcomes, [lost("a.b"), lost("*.c")]);
+    }
+
+    #[test]
+    fn what_decides_between_two_matches_is_told_in_words() {
+        assert_eq!(
+            Why::Outranked { by: Criterion::Path }.to_string(),
+            "a more specific match won (more specific path)"
+        );
+        assert_eq!(Why::Outranked { by: Criterion::Age }.to_string(), "a more specific match won (older route)");
+    }
+}
