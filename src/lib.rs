@@ -54,13 +54,10 @@
 //! | statuses, condition, finding | the reporting side |
 //! | downstream, upstream, peer, session, phase, filter | as Pingora uses them |
 
-pub mod cli;
-pub mod quickstart;
-
-pub mod api;
 pub mod config;
-pub mod source;
+pub mod api;
 pub mod store;
+pub mod source;
 
 pub mod controller;
 pub mod translate;
@@ -75,3 +72,5 @@ pub mod telemetry;
 
 pub mod admin;
 pub mod echo;
+pub mod quickstart;
+pub mod cli;

@@ -29,6 +29,10 @@ pub const MAX_DOCUMENT: usize = 8 << 20;
 pub const MAX_DEPTH: usize = 64;
 /// Most values of one document once aliases are expanded.
 pub const MAX_NODES: usize = 1 << 20;
+/// Most objects of one file.
+pub const MAX_OBJECTS: usize = 1 << 18;
+/// Most objects of one file that cannot be used: past these a person mends the first ones first.
+pub const MAX_REFUSED: usize = 1000;
 
 /// Where an object stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,13 +137,16 @@ pub fn parse(file: &Path, bytes: &[u8], keep: Keep) -> Vec<Document> {
         return vec![reader::unreadable(&file, 0, 1, message)];
     }
     let grammar = grammar_of(&file);
-    let mut documents = Vec::new();
+    let mut documents = reader::Documents::default();
     let mut number = 0;
     for chunk in split::split(bytes) {
+        if documents.is_full() {
+            break;
+        }
         let text = match std::str::from_utf8(chunk.bytes) {
             Ok(text) => text,
             Err(error) => {
-                documents.push(not_utf8(&file, number, &chunk, error.valid_up_to()));
+                documents.add(not_utf8(&file, number, &chunk, error.valid_up_to()));
                 number += 1;
                 continue;
             }
@@ -150,7 +157,7 @@ pub fn parse(file: &Path, bytes: &[u8], keep: Keep) -> Vec<Document> {
             number += 1;
         }
     }
-    documents
+    documents.into_inner()
 }
 
 /// The line (from 1) of a field such as `spec.rules[0].name` of the object that stood at `location` in these

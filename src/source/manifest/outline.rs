@@ -1,10 +1,14 @@
-//! The lines of a document's fields: read only once something is to be said of one of them.
+//! The lines of a document's fields, and which texts stand without quotes: what a JSON value does not tell.
+//!
+//! Read only once something is to be said of a field, or a text might be a truth value of YAML 1.1.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_json::Value;
 
+use super::value::legacy_truth;
 use crate::source::schema::path::Segment;
 
 /// Where each value of a document stands.
@@ -21,18 +25,30 @@ struct Node<'t> {
 
 #[derive(Debug)]
 enum Shape<'t> {
-    Leaf,
+    /// A scalar; plain ones stand without quotes.
+    Leaf { plain: bool },
+    /// An alias of the value at this place among the nodes, if it is known.
+    Alias(Option<usize>),
     /// Elements, by their place among the nodes.
     List(Vec<usize>),
     /// Keys with their lines, and their values by their place among the nodes.
-    Mapping(Vec<(Cow<'t, str>, u32, usize)>),
+    Mapping(Vec<Field<'t>>),
+}
+
+#[derive(Debug)]
+struct Field<'t> {
+    key: Cow<'t, str>,
+    /// Whether the key stands without quotes.
+    plain: bool,
+    line: u32,
+    value: usize,
 }
 
 /// A list or mapping that has begun and not ended.
 struct Open<'t> {
     at: usize,
-    /// Of a mapping: the key whose value comes next.
-    key: Option<(Cow<'t, str>, u32)>,
+    /// Of a mapping: the key whose value comes next, whether it is plain, and its line.
+    key: Option<(Cow<'t, str>, bool, u32)>,
 }
 
 impl<'t> Outline<'t> {
@@ -40,39 +56,55 @@ impl<'t> Outline<'t> {
     pub fn read(text: &'t str) -> Outline<'t> {
         let mut outline = Outline::default();
         let mut open: Vec<Open<'t>> = Vec::new();
+        let mut anchors = HashMap::new();
         for event in Parser::new_from_str(text) {
             let Ok((event, span)) = event else { break };
             let line = u32::try_from(span.start.line()).unwrap_or(u32::MAX);
-            match event {
-                Event::Scalar(scalar, ..) => {
+            let (shape, anchor) = match event {
+                Event::Scalar(scalar, style, anchor, _) => {
+                    let plain = style == ScalarStyle::Plain;
                     if let Some(waiting) = open.last_mut()
                         && waiting.key.is_none()
                         && outline.is_mapping(waiting.at)
                     {
-                        waiting.key = Some((scalar, line));
-                    } else {
-                        outline.add(&mut open, line, Shape::Leaf);
+                        waiting.key = Some((scalar, plain, line));
+                        continue;
                     }
+                    (Shape::Leaf { plain }, anchor)
                 }
-                Event::Alias(_) => {
-                    outline.add(&mut open, line, Shape::Leaf);
-                }
-                Event::SequenceStart(..) => {
-                    let at = outline.add(&mut open, line, Shape::List(Vec::new()));
-                    open.push(Open { at, key: None });
-                }
-                Event::MappingStart(..) => {
-                    let at = outline.add(&mut open, line, Shape::Mapping(Vec::new()));
-                    open.push(Open { at, key: None });
-                }
+                Event::Alias(anchor) => (Shape::Alias(anchors.get(&anchor).copied()), 0),
+                Event::SequenceStart(anchor, _) => (Shape::List(Vec::new()), anchor),
+                Event::MappingStart(anchor, _) => (Shape::Mapping(Vec::new()), anchor),
                 Event::SequenceEnd | Event::MappingEnd => {
                     open.pop();
+                    continue;
                 }
                 Event::DocumentEnd => break,
-                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {}
+                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => continue,
+            };
+            let opens = matches!(shape, Shape::List(_) | Shape::Mapping(_));
+            let at = outline.add(&mut open, line, shape);
+            if anchor > 0 {
+                anchors.insert(anchor, at);
+            }
+            if opens {
+                open.push(Open { at, key: None });
             }
         }
         outline
+    }
+
+    /// Whether a text has more levels of lists and mappings than these.
+    pub fn depth_exceeds(text: &str, most: usize) -> bool {
+        let mut depth = 0_usize;
+        Parser::new_from_str(text).map_while(Result::ok).any(|(event, _)| {
+            match event {
+                Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+                Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth > most
+        })
     }
 
     /// The line of a field, or of the nearest value around it.
@@ -80,27 +112,20 @@ impl<'t> Outline<'t> {
         let mut node = self.nodes.first()?;
         let mut line = node.line;
         for segment in path {
-            let next = match (&node.shape, segment) {
-                (Shape::List(elements), Segment::Item(at)) => {
-                    let Some(next) = elements.get(at).and_then(|at| self.nodes.get(*at)) else { break };
-                    line = next.line;
-                    next
-                }
-                (Shape::Mapping(fields), Segment::Field(name) | Segment::Key(name)) => {
-                    let Some((_, at_line, at)) = fields.iter().find(|(key, ..)| key == name) else { break };
-                    line = *at_line;
-                    let Some(next) = self.nodes.get(*at) else { break };
-                    next
-                }
-                // A key of the user's choice that looks like a number.
-                (Shape::Mapping(fields), Segment::Item(number)) => {
-                    let name = number.to_string();
-                    let Some((_, at_line, _)) = fields.iter().find(|(key, ..)| *key == name) else { break };
-                    line = *at_line;
-                    break;
-                }
-                _ => break,
+            let shape = match &node.shape {
+                Shape::Alias(Some(target)) => self.nodes.get(*target).map_or(&node.shape, |node| &node.shape),
+                shape => shape,
             };
+            let next = match (shape, segment) {
+                (Shape::List(elements), Segment::Item(at)) => elements.get(at).copied().map(|at| (at, None)),
+                (Shape::Mapping(fields), Segment::Field(name) | Segment::Key(name)) => field(fields, name),
+                // A key of the user's choice that looks like a number.
+                (Shape::Mapping(fields), Segment::Item(number)) => field(fields, &number.to_string()),
+                _ => None,
+            };
+            let Some((at, key_line)) = next else { break };
+            let Some(next) = self.nodes.get(at) else { break };
+            line = key_line.unwrap_or(next.line);
             node = next;
         }
         Some(line)
@@ -108,17 +133,55 @@ impl<'t> Outline<'t> {
 
     /// The first key that stands a second time in its mapping, and its line.
     pub fn duplicate(&self) -> Option<(&str, u32)> {
-        let second = |node: &'_ Node<'t>| {
+        let second = |node: &'_ Node<'t>| -> Option<(u32, usize)> {
             let Shape::Mapping(fields) = &node.shape else { return None };
             let mut seen = HashSet::with_capacity(fields.len());
-            fields.iter().find(|(key, ..)| !seen.insert(key.as_ref())).map(|(_, line, at)| (*line, *at))
+            let (at, field) = fields.iter().enumerate().find(|(_, field)| !seen.insert(field.key.as_ref()))?;
+            Some((field.line, at))
         };
-        let (line, at) = self.nodes.iter().filter_map(second).min()?;
-        let key = self.nodes.iter().find_map(|node| match &node.shape {
-            Shape::Mapping(fields) => fields.iter().find(|(_, _, value)| *value == at).map(|(key, ..)| key.as_ref()),
-            _ => None,
-        })?;
-        Some((key, line))
+        let seconds = self.nodes.iter().filter_map(|node| second(node).map(|(line, at)| (line, at, node)));
+        let (line, at, node) = seconds.min_by_key(|(line, ..)| *line)?;
+        let Shape::Mapping(fields) = &node.shape else { return None };
+        Some((fields.get(at)?.key.as_ref(), line))
+    }
+
+    /// Makes truth values of the plain texts that YAML 1.1, and so `kubectl`, takes for some: `yes`, `off` …
+    pub fn read_legacy_truths(&self, value: &mut Value) {
+        self.read_truths(0, value);
+    }
+
+    fn read_truths(&self, at: usize, value: &mut Value) {
+        match (self.nodes.get(at).map(|node| &node.shape), value) {
+            (Some(Shape::Leaf { plain: true }), value) => {
+                if let Some(truth) = value.as_str().and_then(legacy_truth) {
+                    *value = Value::Bool(truth);
+                }
+            }
+            // An alias stands after its anchor's value: the walk only ever goes back, and so ends.
+            (Some(Shape::Alias(Some(target))), value) if *target < at => self.read_truths(*target, value),
+            (Some(Shape::List(nodes)), Value::Array(elements)) => {
+                for (node, element) in nodes.iter().zip(elements) {
+                    self.read_truths(*node, element);
+                }
+            }
+            (Some(Shape::Mapping(fields)), Value::Object(entries)) => {
+                for field in fields {
+                    if let Some(entry) = entries.get_mut(field.key.as_ref()) {
+                        self.read_truths(field.value, entry);
+                    }
+                }
+                let truth_of = |field: &Field<'_>| legacy_truth(&field.key).filter(|_| field.plain);
+                if fields.iter().any(|field| truth_of(field).is_some()) {
+                    let truths: HashMap<&str, bool> =
+                        fields.iter().filter_map(|field| Some((field.key.as_ref(), truth_of(field)?))).collect();
+                    let renamed = std::mem::take(entries).into_iter().map(|(key, value)| {
+                        (truths.get(key.as_str()).map_or(key, ToString::to_string), value)
+                    });
+                    *entries = renamed.collect();
+                }
+            }
+            _ => {}
+        }
     }
 
     fn is_mapping(&self, at: usize) -> bool {
@@ -133,15 +196,20 @@ impl<'t> Outline<'t> {
             match self.nodes.get_mut(parent.at).map(|node| &mut node.shape) {
                 Some(Shape::List(elements)) => elements.push(at),
                 Some(Shape::Mapping(fields)) => match parent.key.take() {
-                    Some((key, key_line)) => fields.push((key, key_line, at)),
+                    Some((key, plain, line)) => fields.push(Field { key, plain, line, value: at }),
                     // A list or mapping as a key, which is refused elsewhere.
-                    None => parent.key = Some((Cow::Borrowed(""), line)),
+                    None => parent.key = Some((Cow::Borrowed(""), false, line)),
                 },
-                Some(Shape::Leaf) | None => {}
+                _ => {}
             }
         }
         at
     }
+}
+
+/// Of a mapping: the place of a field's value, and the line of its key.
+fn field(fields: &[Field<'_>], name: &str) -> Option<(usize, Option<u32>)> {
+    fields.iter().find(|field| field.key == name).map(|field| (field.value, Some(field.line)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::outline::Outline;
 use super::split::Chunk;
 use super::value::{Malformed, Part};
-use super::{Document, Keep, Location, ManifestProblem, Outcome, Severity, core};
+use super::{Document, Keep, Location, MAX_OBJECTS, MAX_REFUSED, ManifestProblem, Outcome, Severity, core};
 use crate::api::kind::{GATEWAY_GROUP, GATEWAY_X_GROUP, TRANSOM_GROUP};
 use crate::api::{Kind, Object, ObjectKey, ObjectRef};
 use crate::source::schema::path::{Segment, segments};
@@ -33,6 +33,44 @@ impl<'t> Place<'t> {
         let before = (chunk.line - 1).saturating_add(part.lines_before);
         let first = if part.lines_before == 0 { chunk.content } else { before.saturating_add(1) };
         Place { file, document, text: part.text, before, first }
+    }
+}
+
+/// What was read so far, within the bounds of a file.
+#[derive(Default)]
+pub struct Documents {
+    read: Vec<Document>,
+    refused: usize,
+    full: bool,
+}
+
+impl Documents {
+    /// Adds one; past the bounds, says so once and takes no more.
+    pub fn add(&mut self, document: Document) {
+        if self.full {
+            return;
+        }
+        self.refused += usize::from(matches!(document.outcome, Outcome::Refused { .. }));
+        let message = if self.refused > MAX_REFUSED {
+            format!("found more than {MAX_REFUSED} objects that cannot be used; the rest of the file is not read")
+        } else if self.read.len() >= MAX_OBJECTS {
+            format!("found more than {MAX_OBJECTS} objects, allowed up to that; the rest of the file is not read")
+        } else {
+            return self.read.push(document);
+        };
+        self.full = true;
+        let Location { file, line, document: number, .. } = document.location;
+        self.read.push(unreadable(&file, number, line, message));
+    }
+
+    /// Whether nothing more is taken.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// All of them.
+    pub fn into_inner(self) -> Vec<Document> {
+        self.read
     }
 }
 
@@ -62,7 +100,7 @@ pub fn path_of<'p>(items: &'p [u32], field: &'p str) -> impl Iterator<Item = Seg
 }
 
 /// Reads the objects of a document and adds them to `documents`.
-pub fn read(place: Place<'_>, value: Result<Value, Malformed>, keep: Keep, documents: &mut Vec<Document>) {
+pub fn read(place: Place<'_>, value: Result<Value, Malformed>, keep: Keep, documents: &mut Documents) {
     match value {
         Err(malformed) => {
             let mut line = malformed.line.unwrap_or(0);
@@ -71,7 +109,7 @@ pub fn read(place: Place<'_>, value: Result<Value, Malformed>, keep: Keep, docum
                 line = Outline::read(place.text).duplicate().map_or(line, |(_, second)| second);
             }
             let line = if line == 0 { place.first } else { place.before.saturating_add(line) };
-            documents.push(unreadable(place.file, place.document, line, malformed.message));
+            documents.add(unreadable(place.file, place.document, line, malformed.message));
         }
         // Only an explicit `null` is left to come here.
         Ok(Value::Null) => {}
@@ -102,7 +140,7 @@ struct Reader<'t, 'd> {
     place: Place<'t>,
     keep: Keep,
     outline: OnceCell<Outline<'t>>,
-    documents: &'d mut Vec<Document>,
+    documents: &'d mut Documents,
 }
 
 /// What is known of an object while it is judged.
@@ -138,6 +176,9 @@ impl Reader<'_, '_> {
             // Items of a typed list, as an API server sends it, go without their kind.
             let inherited = (!item_kind.is_empty()).then_some((api_version.as_str(), item_kind));
             for (at, element) in std::mem::take(elements).into_iter().enumerate() {
+                if self.documents.is_full() {
+                    return;
+                }
                 items.push(u32::try_from(at).unwrap_or(u32::MAX));
                 self.value(element, items, inherited);
                 items.pop();
@@ -262,7 +303,7 @@ impl Reader<'_, '_> {
             document: self.place.document,
             items: items.to_vec(),
         };
-        self.documents.push(Document { location, outcome, problems, raw });
+        self.documents.add(Document { location, outcome, problems, raw });
     }
 }
 

@@ -3,12 +3,13 @@
 //! As `kubectl` reads it: mappings have texts for keys, and a number or truth value as a key becomes its text;
 //! `<<` merges; a key that stands twice, `.nan` and `.inf` are errors. Aliases are expanded, within the bounds.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::outline::Outline;
 use super::{MAX_DEPTH, MAX_DOCUMENT, MAX_NODES};
 
 /// What is wrong with a text.
@@ -30,29 +31,62 @@ impl Malformed {
 
 const TWICE: &str = " twice in one mapping, allowed once";
 
-/// What is left of the bounds while a document is read.
+/// What is left of the bounds while a document is read, and what was found on the way.
 struct Budget {
     nodes: Cell<usize>,
     bytes: Cell<usize>,
+    /// Why the reading was broken off, in our words: the parsers put paths and places around theirs.
+    broken: RefCell<Option<String>>,
+    /// A text was read that YAML 1.1 takes for a truth value unless it stands in quotes.
+    truths: Cell<bool>,
 }
 
 impl Budget {
     fn new() -> Self {
-        Budget { nodes: Cell::new(MAX_NODES), bytes: Cell::new(MAX_DOCUMENT) }
+        Budget {
+            nodes: Cell::new(MAX_NODES),
+            bytes: Cell::new(MAX_DOCUMENT),
+            broken: RefCell::new(None),
+            truths: Cell::new(false),
+        }
+    }
+
+    fn fail<E: serde::de::Error>(&self, message: String) -> E {
+        let error = E::custom(&message);
+        self.broken.replace(Some(message));
+        error
     }
 
     fn node<E: serde::de::Error>(&self) -> Result<(), E> {
         let left = self.nodes.get().checked_sub(1);
         left.map(|left| self.nodes.set(left)).ok_or_else(|| {
-            E::custom(format!("found more than {MAX_NODES} values once aliases are expanded, allowed up to that"))
+            self.fail(format!("found more than {MAX_NODES} values once aliases are expanded, allowed up to that"))
         })
     }
 
     fn text<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
+        if text.len() <= 3 && legacy_truth(text).is_some() {
+            self.truths.set(true);
+        }
         let left = self.bytes.get().checked_sub(text.len());
         left.map(|left| self.bytes.set(left)).ok_or_else(|| {
-            E::custom(format!("found more than {MAX_DOCUMENT} bytes once aliases are expanded, allowed up to that"))
+            self.fail(format!("found more than {MAX_DOCUMENT} bytes once aliases are expanded, allowed up to that"))
         })
+    }
+
+    /// What is wrong, in our words if it was us who broke off.
+    fn malformed(&self, error: &impl fmt::Display, line: Option<u32>) -> Malformed {
+        let message = self.broken.take().unwrap_or_else(|| strip_place(&error.to_string()));
+        Malformed::new(message, line)
+    }
+}
+
+/// The truth values that YAML 1.1 knows beside `true` and `false`, as `kubectl` reads them.
+pub fn legacy_truth(text: &str) -> Option<bool> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
     }
 }
 
@@ -113,7 +147,7 @@ fn read_json<'t>(text: &'t str, body: &'t str, grammar: Grammar) -> Option<Vec<P
             Err(error) if !error.is_data() && grammar == Grammar::Yaml && parts.is_empty() => return None,
             Err(error) => {
                 let line = u32::try_from(error.line()).ok();
-                let value = Err(Malformed::new(strip_place(&error.to_string()), line));
+                let value = Err(budget.malformed(&error, line));
                 parts.push(Part { text: rest, lines_before, value });
                 break;
             }
@@ -133,25 +167,51 @@ fn read_yaml(text: &str) -> Result<Value, Malformed> {
         let message = format!("found a document of more than {MAX_NODES} values or lines, allowed up to that");
         return Err(Malformed::new(message, None));
     }
+    if may_be_deep(text) && Outline::depth_exceeds(text, MAX_DEPTH) {
+        return Err(Malformed::new(too_deep(), None));
+    }
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let Some(document) = documents.next() else { return Ok(Value::Null) };
     let budget = Budget::new();
-    let value = (Node { budget: &budget, depth: 0 }).deserialize(document).map_err(|error| {
+    let mut value = (Node { budget: &budget, depth: 0 }).deserialize(document).map_err(|error| {
         let line = error.location().and_then(|location| u32::try_from(location.line()).ok());
-        let tab = line.and_then(|line| text.lines().nth(line as usize - 1)).is_some_and(|line| {
-            line.starts_with(|c: char| c.is_ascii_whitespace()) && line.trim_start_matches(' ').starts_with('\t')
-        });
-        let mut message = strip_place(&error.to_string());
-        if tab {
-            message = format!("found a tab in the indentation, allowed spaces ({message})");
+        let mut malformed = budget.malformed(&error, line);
+        if line.and_then(|line| text.lines().nth((line as usize).saturating_sub(1))).is_some_and(is_tabbed) {
+            malformed.message = format!("found a tab in the indentation, allowed spaces ({})", malformed.message);
         }
-        Malformed::new(message, line)
+        malformed
     })?;
     if documents.next().is_some() {
-        let message = "found a second document without --- before it".to_owned();
-        return Err(Malformed::new(message, None));
+        return Err(Malformed::new("found a second document without --- before it".to_owned(), None));
+    }
+    if budget.truths.get() {
+        Outline::read(text).read_legacy_truths(&mut value);
     }
     Ok(value)
+}
+
+fn is_tabbed(line: &str) -> bool {
+    line.trim_start_matches(' ').starts_with('\t')
+}
+
+fn too_deep() -> String {
+    format!("found more than {MAX_DEPTH} levels of lists and mappings, allowed up to that")
+}
+
+/// Whether brackets, or dashes on one line, could nest too deep: the parser's time grows with the square of the
+/// depth, and it keeps everything before the depth can be counted.
+fn may_be_deep(text: &str) -> bool {
+    let (mut brackets, mut on_line) = (0_usize, 0_usize);
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => brackets += 1,
+            b']' | b'}' => brackets = brackets.saturating_sub(1),
+            b'-' | b'?' | b':' => on_line += 1,
+            b'\n' => on_line = 0,
+            _ => {}
+        }
+        brackets > MAX_DEPTH || on_line > MAX_DEPTH
+    })
 }
 
 /// An upper bound of half the values of a YAML text: the parser keeps all of them before they can be counted.
@@ -194,9 +254,7 @@ struct Node<'b> {
 impl Node<'_> {
     fn beneath<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format!(
-                "found more than {MAX_DEPTH} levels of lists and mappings, allowed up to that"
-            )));
+            return Err(self.budget.fail(too_deep()));
         }
         Ok(Node { depth: self.depth + 1, ..self })
     }
@@ -233,7 +291,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         Number::from_f64(value)
             .map(Value::Number)
-            .ok_or_else(|| E::custom(format!("found the number {value}, allowed finite numbers")))
+            .ok_or_else(|| self.budget.fail(format!("found the number {value}, allowed finite numbers")))
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
@@ -259,7 +317,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
-        Err(A::Error::custom("found a tag of its own (!name), allowed the tags of YAML"))
+        Err(self.budget.fail("found a tag of its own (!name), allowed the tags of YAML".to_owned()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
@@ -280,10 +338,8 @@ impl<'de> Visitor<'de> for Node<'_> {
             if key == "<<" && (value.is_object() || value.is_array()) {
                 merged = Some(value);
             } else if out.contains_key(&key) {
-                return Err(A::Error::custom(format!(
-                    "found the key {:?}{TWICE}",
-                    key.chars().take(80).collect::<String>()
-                )));
+                let shown: String = key.chars().take(80).collect();
+                return Err(self.budget.fail(format!("found the key {shown:?}{TWICE}")));
             } else {
                 out.insert(key, value);
             }
@@ -294,7 +350,8 @@ impl<'de> Visitor<'de> for Node<'_> {
             Some(Value::Array(sources)) => {
                 for source in sources {
                     let Value::Object(fields) = source else {
-                        return Err(A::Error::custom("found << with something other than mappings, allowed mappings"));
+                        let message = "found << with something other than mappings, allowed mappings";
+                        return Err(self.budget.fail(message.to_owned()));
                     };
                     merge(&mut out, fields);
                 }
@@ -355,5 +412,17 @@ impl<'de> Visitor<'de> for Key<'_> {
 
     fn visit_bool<E>(self, key: bool) -> Result<String, E> {
         Ok(key.to_string())
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<String, E> {
+        Err(self.0.fail("found null as a key, allowed text".to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<String, A::Error> {
+        Err(self.0.fail("found a list as a key, allowed text".to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<String, A::Error> {
+        Err(self.0.fail("found a mapping as a key, allowed text; a value that begins with { stands in quotes".to_owned()))
     }
 }

@@ -89,7 +89,9 @@ impl<'v> Check<'v> {
         if let Some(kind) = node.kind
             && !is_of(kind, value)
         {
-            self.refuse(format!("found {}, allowed {}", self.found(value), wording::allowed(node)));
+            let quotes = kind == Type::String && (value.is_number() || value.is_boolean());
+            let hint = if quotes { "; put it in quotes" } else { "" };
+            self.refuse(format!("found {}, allowed {}{hint}", self.found(value), wording::allowed(node)));
             return false;
         }
         let mut fits = self.enumeration(node, value);
@@ -158,7 +160,7 @@ impl<'v> Check<'v> {
             && self.findings.len() == before
             && !pattern.found_in(text)
         {
-            self.refuse(format!("found {}, allowed text that matches {}", self.found(value), pattern.text));
+            self.refuse(format!("found {}, allowed {}", self.found(value), pattern.words));
         }
         if let Some(format) = node.format
             && !fits(format, value)

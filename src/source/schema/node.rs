@@ -1,7 +1,7 @@
 //! One place of a schema: what a value there may be. Read once from the embedded JSON, immutable after.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use regex::Regex;
 use serde::Deserialize;
@@ -120,20 +120,25 @@ pub struct Range {
 pub struct Pattern {
     /// As in the schema.
     pub text: String,
+    /// What it allows, in words; the pattern itself where there are none.
+    pub words: String,
     regex: OnceLock<Option<Regex>>,
 }
 
+static WORDS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../config/schema/patterns.json")).unwrap_or_default()
+});
+
 impl Pattern {
+    fn new(text: String) -> Self {
+        let words = WORDS.get(&text).cloned().unwrap_or_else(|| format!("text that matches {text}"));
+        Pattern { text, words, regex: OnceLock::new() }
+    }
+
     /// Whether it is found anywhere in the text, as Go's `MatchString` searches. One that does not compile
     /// (a test proves that there is none) is found nowhere.
     pub fn found_in(&self, text: &str) -> bool {
         self.regex.get_or_init(|| Regex::new(&self.text).ok()).as_ref().is_some_and(|regex| regex.is_match(text))
-    }
-
-    /// Whether it compiles.
-    #[cfg(test)]
-    pub fn compiles(&self) -> bool {
-        Regex::new(&self.text).is_ok()
     }
 }
 
@@ -203,8 +208,7 @@ impl Written {
             format: self.format,
             length: Bounds { least: self.min_length, most: self.max_length },
             pattern: self.pattern.map(|text| {
-                let new = || Arc::new(Pattern { text: text.clone(), regex: OnceLock::new() });
-                Arc::clone(patterns.entry(text.clone()).or_insert_with(new))
+                Arc::clone(patterns.entry(text.clone()).or_insert_with(|| Arc::new(Pattern::new(text))))
             }),
             range: Range { least: self.minimum, most: self.maximum },
             count: Bounds { least: self.min_items, most: self.max_items },
@@ -219,5 +223,36 @@ impl Written {
             any_of: self.any_of.into_iter().map(|node| node.into_node(patterns)).collect(),
             rules: self.rules.iter().filter_map(|id| rule::find(id)).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns<'n>(node: &'n Node, out: &mut Vec<&'n Pattern>) {
+        out.extend(node.pattern.as_deref());
+        let beneath = node.items.iter().chain(&node.values).chain(&node.not).map(|node| &**node);
+        for node in beneath.chain(node.properties.values()).chain(&node.one_of).chain(&node.any_of) {
+            patterns(node, out);
+        }
+    }
+
+    #[test]
+    fn every_pattern_compiles_and_has_words() {
+        let mut count = 0;
+        for kind in crate::source::schema::kinds() {
+            for version in kind.versions() {
+                let schema = kind.version(version).unwrap();
+                let mut found = Vec::new();
+                patterns(schema.root, &mut found);
+                count += found.len();
+                for pattern in found {
+                    assert!(Regex::new(&pattern.text).is_ok(), "{}", pattern.text);
+                    assert!(!pattern.words.contains("text that matches"), "{}", pattern.text);
+                }
+            }
+        }
+        assert!(count > 200, "{count}");
     }
 }

@@ -128,12 +128,13 @@ pub fn form(format: Format) -> &'static str {
 }
 
 fn texts(node: &Node) -> String {
-    let mut text = node.format.map_or("text", form).to_owned();
-    text.push_str(&bounded(node.length, " of ", "character", "characters"));
-    if let Some(pattern) = &node.pattern {
-        let _ = write!(text, " that matches {}", pattern.text);
+    let length = bounded(node.length, "", "character", "characters");
+    match (&node.pattern, length.is_empty()) {
+        (Some(pattern), true) => pattern.words.clone(),
+        (Some(pattern), false) => format!("{length}: {}", pattern.words),
+        (None, true) => node.format.map_or("text", form).to_owned(),
+        (None, false) => format!("text of {length}"),
     }
-    text
 }
 
 #[cfg(test)]
