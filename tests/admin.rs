@@ -1,4 +1,5 @@
 //! The admin server over real sockets: what a probe, Prometheus and `curl` get.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

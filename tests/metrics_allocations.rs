@@ -1,5 +1,6 @@
 //! Recording a request takes no memory once a worker has seen its labels. In a binary of its own: the allocator is
 //! one per process.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![allow(unsafe_code, reason = "a global allocator that counts is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
