@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::serving::{ListenerIndex, View};
 use super::upstream::{Choice, Ticket, UpstreamLoad};
 use crate::snapshot::{Listener, Rule, RuleIndex};
-use crate::telemetry::{ListenerLabels, Reason, RouteLabels};
+use crate::telemetry::{ActiveRequest, ListenerLabels, Reason, RouteLabels};
 
 /// Endpoints that are tried for one request, where connecting fails.
 const MAX_TRIES: usize = 3;
@@ -27,6 +27,8 @@ pub struct RequestContext {
     pub matched: Option<Matched>,
     /// Where it goes, if it goes anywhere.
     pub forwarding: Option<Forwarding>,
+    /// Counts it as long as it lasts.
+    _active: ActiveRequest,
 }
 
 /// The listener that took a request, and the rule that matched. The view is the one that was current when the
@@ -51,7 +53,7 @@ pub struct Forwarding {
 
 impl RequestContext {
     /// A request whose header was just read.
-    pub fn new() -> Self {
+    pub fn new(active: ActiveRequest) -> Self {
         RequestContext {
             started: Instant::now(),
             reason: Reason::None,
@@ -59,6 +61,7 @@ impl RequestContext {
             host: String::new(),
             matched: None,
             forwarding: None,
+            _active: active,
         }
     }
 

@@ -36,12 +36,13 @@ pub use settings::Settings;
 pub use start::{Drained, Proxy, start};
 
 use crate::snapshot::UpstreamProtocol;
-use crate::telemetry::{Reason, RequestRecord};
+use crate::telemetry::{Recorder, RequestRecord};
 
 /// The phases of a request, in Pingora's order.
 pub struct GatewayProxy {
     state: Arc<WorkerState>,
     settings: Arc<Settings>,
+    recorder: Recorder,
 }
 
 #[async_trait]
@@ -49,7 +50,7 @@ impl ProxyHttp for GatewayProxy {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::new()
+        RequestContext::new(self.recorder.begin())
     }
 
     /// No modules: compression and gRPC-web are not ours to add.
@@ -190,7 +191,7 @@ impl ProxyHttp for GatewayProxy {
             bytes_sent: session.body_bytes_sent() as u64,
             error: context.error.as_deref(),
         };
-        self.record(&record);
+        self.recorder.record(&record);
         connection.enter(Phase::Idle);
     }
 
@@ -217,10 +218,6 @@ impl GatewayProxy {
             session.set_keepalive(Some(self.settings.keepalive_timeout.as_secs()));
         }
         session.set_pipelining_enabled(true);
-    }
-
-    fn record(&self, record: &RequestRecord<'_>) {
-        let _ = (self, record, Reason::None);
     }
 }
 

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::worker::{Command, Worker};
 use crate::lifecycle::ReadyTask;
 use crate::snapshot::Reader;
+use crate::telemetry::Telemetry;
 
 /// A running data plane. Dropping it ends it at once; [`drain`](Self::drain) ends it well.
 #[derive(Debug)]
@@ -29,18 +30,18 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Starts the data plane: it serves what `reader` gives. Call it on the control runtime, which goes on to open
+/// Starts the data plane: it serves what `reader` gives, and records each request with `telemetry`. Call it on the control runtime, which goes on to open
 /// and close sockets; requests run on the workers' own threads. `ready` is done once the first snapshot is served
 /// and all of its addresses are bound, or no longer wanted.
 ///
 /// # Errors
 /// No thread or no runtime can be had. Addresses that cannot be bound are no error: see [`Proxy::bound`].
-pub fn start(settings: Settings, reader: Reader, ready: ReadyTask) -> io::Result<Proxy> {
+pub fn start(settings: Settings, reader: Reader, telemetry: &Telemetry, ready: ReadyTask) -> io::Result<Proxy> {
     // Before anything of Pingora's asks for it; an error means that somebody has chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = Arc::new(settings);
     let workers = (0..settings.worker_count())
-        .map(|number| Worker::spawn(number, settings.clone()))
+        .map(|number| Worker::spawn(number, settings.clone(), telemetry.recorder(number)))
         .collect::<io::Result<Vec<_>>>()?;
     let commands = workers.iter().map(|worker| worker.commands().clone()).collect();
     let (report, bound) = watch::channel(BoundAddresses::new());

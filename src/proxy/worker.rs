@@ -19,6 +19,7 @@ use super::GatewayProxy;
 use super::listener::accept::{Acceptor, Signals};
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
+use crate::telemetry::Recorder;
 
 /// Tries of one request, over all endpoints and dead connections.
 const MAX_TRIES: usize = 6;
@@ -60,12 +61,12 @@ impl Worker {
     ///
     /// # Errors
     /// No thread or no runtime can be had.
-    pub fn spawn(number: usize, settings: Arc<Settings>) -> io::Result<Worker> {
+    pub fn spawn(number: usize, settings: Arc<Settings>, recorder: Recorder) -> io::Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (sender, commands) = mpsc::channel(64);
         let thread = std::thread::Builder::new()
             .name(format!("data-{number}"))
-            .spawn(move || runtime.block_on(run(settings, commands)))?;
+            .spawn(move || runtime.block_on(run(settings, recorder, commands)))?;
         Ok(Worker { commands: sender, thread })
     }
 
@@ -83,14 +84,15 @@ impl Worker {
     }
 }
 
-async fn run(settings: Arc<Settings>, mut commands: mpsc::Receiver<Command>) {
+async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Receiver<Command>) {
     let state = Arc::new(WorkerState::new());
     let mut loads = LoadRegistry::default();
     let tasks = TaskTracker::new();
     let acceptor = Arc::new(Acceptor {
-        proxy: Arc::new(http_proxy(&settings, state.clone())),
+        proxy: Arc::new(http_proxy(&settings, state.clone(), recorder.clone())),
         state: state.clone(),
         settings,
+        recorder,
         tasks: tasks.clone(),
     });
     while let Some(command) = commands.recv().await {
@@ -117,14 +119,14 @@ async fn run(settings: Arc<Settings>, mut commands: mpsc::Receiver<Command>) {
     }
 }
 
-fn http_proxy(settings: &Arc<Settings>, state: Arc<WorkerState>) -> pingora_proxy::HttpProxy<GatewayProxy> {
+fn http_proxy(settings: &Arc<Settings>, state: Arc<WorkerState>, recorder: Recorder) -> pingora_proxy::HttpProxy<GatewayProxy> {
     let conf = ServerConf {
         threads: 1,
         upstream_keepalive_pool_size: settings.upstream_pool.div_ceil(settings.worker_count()).max(1),
         max_retries: MAX_TRIES,
         ..ServerConf::default()
     };
-    let gateway = GatewayProxy { state, settings: settings.clone() };
+    let gateway = GatewayProxy { state, settings: settings.clone(), recorder };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     // CONNECT is refused in our own words.

@@ -25,6 +25,7 @@ use crate::proxy::GatewayProxy;
 use crate::proxy::serving::WorkerState;
 use crate::proxy::settings::Settings;
 use crate::snapshot::BindProtocol;
+use crate::telemetry::{Reason, Recorder, RequestRecord};
 
 /// With no descriptor or memory left, accepting again at once would only spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -49,6 +50,8 @@ pub struct Acceptor {
     pub state: Arc<WorkerState>,
     /// Times and sizes.
     pub settings: Arc<Settings>,
+    /// Told of what was refused before it became a request.
+    pub recorder: Recorder,
     /// Owns the connections.
     pub tasks: TaskTracker,
 }
@@ -179,6 +182,9 @@ impl Acceptor {
             _ = self.proxy.process_new(Box::new(stream), &draining) => {}
             () = idle_at_the_end(&connection, draining.clone()) => {}
         }
+        if let Some(status) = connection.refused() {
+            self.recorder.record(&refused(&connection, status));
+        }
         Ok(())
     }
 }
@@ -190,6 +196,28 @@ async fn idle_at_the_end(connection: &Connection, mut draining: watch::Receiver<
     }
     while connection.phase() != Phase::Idle {
         tokio::time::sleep(DRAIN_CHECK).await;
+    }
+}
+
+/// The record of bytes that were no request, or too slow or too many to become one.
+fn refused(connection: &Connection, status: u16) -> RequestRecord<'static> {
+    RequestRecord {
+        listener: None,
+        route: None,
+        method: "",
+        host: "",
+        path: "",
+        protocol: "HTTP/1.1",
+        tls: connection.is_tls(),
+        code: status,
+        reason: if status == 431 { Reason::HeaderTooLarge } else { Reason::RequestInvalid },
+        client: Some(connection.peer),
+        upstream: None,
+        duration: Duration::ZERO,
+        upstream_duration: Duration::ZERO,
+        bytes_received: 0,
+        bytes_sent: 0,
+        error: None,
     }
 }
 

@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 use transom::lifecycle::Readiness;
 use transom::proxy::{BindState, Proxy, Settings};
 use transom::snapshot::{Publisher, Snapshot};
+use transom::telemetry::{AccessLog, BuildLabels, Telemetry};
 
 /// A data plane and the end that feeds it.
 pub struct Gateway {
     pub publisher: Publisher,
     pub proxy: Proxy,
     pub readiness: Readiness,
+    pub telemetry: Telemetry,
 }
 
 impl Gateway {
@@ -37,8 +39,10 @@ impl Gateway {
         let (publisher, reader) = Publisher::new();
         let readiness = Readiness::new();
         let ready = readiness.task("proxy");
-        let proxy = transom::proxy::start(settings, reader, ready).unwrap();
-        Gateway { publisher, proxy, readiness }
+        let build = BuildLabels::default();
+        let telemetry = Telemetry::new(build, AccessLog::off());
+        let proxy = transom::proxy::start(settings, reader, &telemetry, ready).unwrap();
+        Gateway { publisher, proxy, readiness, telemetry }
     }
 
     /// Publishes and waits until every address is bound.
