@@ -70,7 +70,8 @@ pub enum RouteVerdict {
 impl RouteNode<'_> {
     /// What the route is worth as a whole.
     pub fn verdict(&self) -> RouteVerdict {
-        let no_rule = !self.rules.is_empty() && self.rules.iter().all(RuleNode::is_worthless);
+        let no_rule =
+            !self.rules.is_empty() && self.rules.iter().all(|rule| matches!(rule.outcome, RuleOutcome::Dropped));
         if self.problems.is_empty() {
             RouteVerdict::Valid
         } else if no_rule || !self.hosts.any() {
@@ -78,15 +79,6 @@ impl RouteNode<'_> {
         } else {
             RouteVerdict::Partial
         }
-    }
-}
-
-impl RuleNode<'_> {
-    /// Whether the rule answers nothing but 500 for what it asks beside its references.
-    fn is_worthless(&self) -> bool {
-        let filtered = self.rule.backend_refs.iter().filter(|b| b.backend.weight > 0);
-        let all_filtered = filtered.clone().count() > 0 && filtered.clone().all(|b| !b.filters.is_empty());
-        matches!(self.outcome, RuleOutcome::Dropped) || all_filtered
     }
 }
 
@@ -207,7 +199,9 @@ fn read_rule<'a>(
         }
         shares.push((u32::try_from(found).unwrap_or(0), upstream));
     }
-    let dropped = problems.iter().skip(before).any(|problem| problem.dropped_rule() == Some(index));
+    let mut weighted = rule.backend_refs.iter().filter(|backend| backend.backend.weight > 0).peekable();
+    let only_filtered = weighted.peek().is_some() && weighted.all(|backend| !backend.filters.is_empty());
+    let dropped = only_filtered || problems.iter().skip(before).any(RouteProblem::drops_rule);
     let outcome = if dropped { RuleOutcome::Dropped } else { RuleOutcome::Forward(shares) };
     RuleNode { rule, matches, outcome }
 }

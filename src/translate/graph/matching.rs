@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::problem::MatchFault;
 use crate::api::http_route::{HttpPathMatch, HttpRouteMatch, PathMatchType, ValueMatchType};
+use crate::router::path;
 use crate::router::{HeaderMatch, PathMatch, Pattern, QueryMatch, RouteMatch, ValueMatch};
 
 /// Longest path of the specification, in bytes.
@@ -30,7 +31,7 @@ impl<'a> Patterns<'a> {
         };
         let method = asked.method.as_deref().map(method).transpose()?;
 
-        let mut headers: Vec<HeaderMatch> = Vec::with_capacity(asked.headers.len());
+        let mut headers = Vec::with_capacity(asked.headers.len());
         for header in &asked.headers {
             let name = HeaderName::from_bytes(header.name.as_bytes())
                 .map_err(|_| MatchFault::HeaderName(header.name.as_str()))?;
@@ -38,23 +39,20 @@ impl<'a> Patterns<'a> {
             if matches!(value, ValueMatch::Exact(_)) && HeaderValue::from_str(&header.value).is_err() {
                 return Err(MatchFault::HeaderValue(&header.value));
             }
-            // "only the first entry with an equivalent name MUST be considered for a match"
-            if !headers.iter().any(|earlier| earlier.name == name) {
-                headers.push(HeaderMatch { name, value });
-            }
+            headers.push(HeaderMatch { name, value });
         }
 
-        let mut query: Vec<QueryMatch> = Vec::with_capacity(asked.query_params.len());
+        let mut query = Vec::with_capacity(asked.query_params.len());
         for param in &asked.query_params {
             if param.name.is_empty() {
                 return Err(MatchFault::QueryName);
             }
             let value = self.value("queryParams", &param.kind, &param.value)?;
-            if !query.iter().any(|earlier| earlier.name == param.name) {
-                query.push(QueryMatch { name: param.name.clone(), value });
-            }
+            query.push(QueryMatch { name: param.name.clone(), value });
         }
-        Ok(RouteMatch { path, method, headers, query })
+        let mut compiled = RouteMatch { path, method, headers, query };
+        compiled.drop_repeated_names();
+        Ok(compiled)
     }
 
     fn path(&mut self, asked: &'a HttpPathMatch) -> Result<PathMatch, MatchFault<'a>> {
@@ -82,15 +80,12 @@ impl<'a> Patterns<'a> {
     }
 }
 
-/// The rules of the CRD: absolute, no `//`, `/./`, `/../`, `%2f` or `#`, not ending in `/.` or `/..`.
-fn sound_path(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    path.starts_with('/')
-        && path.len() <= MAX_PATH
-        && path.bytes().all(|byte| byte.is_ascii_graphic())
-        && !["//", "/./", "/../", "%2f", "#", "?"].iter().any(|part| lower.contains(part))
-        && !path.ends_with("/.")
-        && !path.ends_with("/..")
+/// The rules of the CRD: absolute, no `//`, `/./`, `/../`, `%2f` or `#`, not ending in `/.` or `/..`. Put shortly:
+/// a path that a request can have, which is one that normalising leaves as it is.
+fn sound_path(text: &str) -> bool {
+    let normal = path::normalise(text).is_ok_and(|normal| normal == text);
+    let slash = text.as_bytes().windows(3).any(|three| three.eq_ignore_ascii_case(b"%2f"));
+    normal && !slash && text.starts_with('/') && text.len() <= MAX_PATH && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// `HTTPMethod`: a closed list, in upper case.

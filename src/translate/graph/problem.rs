@@ -200,17 +200,9 @@ pub enum RouteProblem<'a> {
 }
 
 impl RouteProblem<'_> {
-    /// The rule that this makes answer 500 as a whole.
-    pub fn dropped_rule(&self) -> Option<usize> {
-        match *self {
-            RouteProblem::Match { rule, .. }
-            | RouteProblem::IncompatibleFilters { rule, .. }
-            | RouteProblem::Filter { rule, .. }
-            | RouteProblem::Field { rule, .. }
-            | RouteProblem::Duration { rule, .. }
-            | RouteProblem::Weight { rule, .. } => Some(rule),
-            RouteProblem::Hostname { .. } | RouteProblem::BackendFilter { .. } => None,
-        }
+    /// Whether this makes its rule answer 500 as a whole.
+    pub fn drops_rule(&self) -> bool {
+        !matches!(self, RouteProblem::Hostname { .. } | RouteProblem::BackendFilter { .. })
     }
 }
 
