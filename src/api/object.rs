@@ -1,6 +1,8 @@
 //! Any object held, and how it is named.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,17 @@ macro_rules! objects {
                 match self { $(Object::$kind(o) => &o.metadata,)* }
             }
 
+            /// A hash of everything that the object says, the same for equal objects. Good for telling whether an
+            /// object changed without keeping it; never stored, never compared across versions.
+            #[must_use]
+            pub fn fingerprint(&self) -> u64 {
+                let mut hash = HashWriter(DefaultHasher::new());
+                self.kind().hash(&mut hash.0);
+                // neither the writer nor a type of ours or k8s-openapi's can fail to serialise
+                let _ = match self { $(Object::$kind(o) => serde_json::to_writer(&mut hash, o),)* };
+                hash.0.finish()
+            }
+
             /// Reads a JSON value as an object of the given kind.
             ///
             /// # Errors
@@ -116,6 +129,20 @@ impl Object {
     #[must_use]
     pub fn object_ref(&self) -> ObjectRef {
         ObjectRef { kind: self.kind(), key: self.key() }
+    }
+}
+
+/// Hashes what is written to it.
+struct HashWriter(DefaultHasher);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -59,7 +59,7 @@ pub struct BackendView {
     name: Option<String>,
     port: Option<u16>,
     weight: u32,
-    endpoints: Vec<SocketAddr>,
+    endpoints: Vec<String>,
 }
 
 /// What the gateway answers by itself; no status where an upstream answers.
@@ -165,7 +165,7 @@ impl BackendView {
             port: upstream.map(|u| u.id.port),
             weight: share.weight,
             endpoints: upstream
-                .map(|u| u.endpoints.load().endpoints.iter().map(|endpoint| endpoint.address).collect())
+                .map(|u| u.endpoints.load().endpoints.iter().map(|endpoint| told(endpoint.address)).collect())
                 .unwrap_or_default(),
         }
     }
@@ -188,8 +188,7 @@ impl BackendView {
         match (&self.name, self.endpoints.as_slice()) {
             (None, _) => format!("500 {}", Reason::InvalidBackend),
             (_, []) => format!("503 {}", Reason::NoEndpoints),
-            (_, [sources::UNSTARTED]) => "an echo backend inside `transom run`".to_owned(),
-            (_, endpoints) => endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            (_, endpoints) => endpoints.join(", "),
         }
     }
 
@@ -254,6 +253,11 @@ pub fn percent(weight: u32, total: u64) -> String {
         (whole, 0) => format!("{whole}%"),
         (whole, tenth) => format!("{whole}.{tenth}%"),
     }
+}
+
+/// An endpoint; an echo backend that is not running has no address to tell.
+fn told(endpoint: SocketAddr) -> String {
+    if endpoint == sources::UNSTARTED { "echo backend".to_owned() } else { endpoint.to_string() }
 }
 
 /// An address as people write it: `*:80` for every address of both families.
