@@ -54,10 +54,10 @@
 //! | statuses, condition, finding | the reporting side |
 //! | downstream, upstream, peer, session, phase, filter | as Pingora uses them |
 
-pub mod config;
 pub mod api;
-pub mod store;
+pub mod config;
 pub mod source;
+pub mod store;
 
 pub mod controller;
 pub mod translate;
@@ -71,6 +71,7 @@ pub mod lifecycle;
 pub mod telemetry;
 
 pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod echo;
 pub mod quickstart;
-pub mod cli;

@@ -66,10 +66,8 @@ async fn every_endpoint_gets_its_part() {
 #[tokio::test]
 async fn a_busy_endpoint_is_spared() {
     let (slow, fast) = (Echo::slow("slow", Duration::from_millis(300)).await, Echo::start("fast").await);
-    let settings = transom::proxy::Settings {
-        workers: std::num::NonZeroUsize::new(1),
-        ..transom::proxy::Settings::default()
-    };
+    let settings =
+        transom::proxy::Settings { workers: std::num::NonZeroUsize::new(1), ..transom::proxy::Settings::default() };
     let mut gateway = Gateway::with(settings);
     let mut config = Config::default();
     let to = config.upstream("both", &[slow.address, fast.address]);
@@ -203,10 +201,8 @@ async fn endpoints_move_without_a_snapshot_and_none_is_a_503() {
 #[tokio::test]
 async fn two_upstreams_with_one_endpoint_share_no_connection() {
     let echo = Echo::start("a").await;
-    let settings = transom::proxy::Settings {
-        workers: std::num::NonZeroUsize::new(1),
-        ..transom::proxy::Settings::default()
-    };
+    let settings =
+        transom::proxy::Settings { workers: std::num::NonZeroUsize::new(1), ..transom::proxy::Settings::default() };
     let mut gateway = Gateway::with(settings);
     let mut config = Config::default();
     let (one, two) = (config.to("one", echo.address), config.to("two", echo.address));

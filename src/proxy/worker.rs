@@ -119,7 +119,11 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
     }
 }
 
-fn http_proxy(settings: &Arc<Settings>, state: Arc<WorkerState>, recorder: Recorder) -> pingora_proxy::HttpProxy<GatewayProxy> {
+fn http_proxy(
+    settings: &Arc<Settings>,
+    state: Arc<WorkerState>,
+    recorder: Recorder,
+) -> pingora_proxy::HttpProxy<GatewayProxy> {
     let conf = ServerConf {
         threads: 1,
         upstream_keepalive_pool_size: settings.upstream_pool.div_ceil(settings.worker_count()).max(1),

@@ -149,5 +149,9 @@ impl FileSource {
 
 fn unusable(path: &Path, error: io::Error) -> FileError {
     let path = path.to_path_buf();
-    if error.kind() == io::ErrorKind::NotFound { FileError::NotFound { path } } else { FileError::Unreadable { path, error } }
+    if error.kind() == io::ErrorKind::NotFound {
+        FileError::NotFound { path }
+    } else {
+        FileError::Unreadable { path, error }
+    }
 }

@@ -81,7 +81,8 @@ impl Listing {
 
     /// Real folders in which something may happen that matters.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
-        let around = self.hinges.iter().chain(self.given.keys()).filter_map(|path| path.parent()).map(Path::to_path_buf);
+        let around =
+            self.hinges.iter().chain(self.given.keys()).filter_map(|path| path.parent()).map(Path::to_path_buf);
         self.folders.keys().cloned().chain(around).collect()
     }
 

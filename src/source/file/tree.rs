@@ -185,7 +185,10 @@ impl Tree {
     /// The text of each object in use, once; with [`Keep::Text`].
     pub fn take_text(&mut self, in_use: impl Fn(&ObjectRef) -> Option<Location>) -> BTreeMap<ObjectRef, Value> {
         let texts = std::mem::take(&mut self.texts).into_iter();
-        texts.filter(|(object, at, _)| in_use(object).as_ref() == Some(at)).map(|(object, _, text)| (object, text)).collect()
+        texts
+            .filter(|(object, at, _)| in_use(object).as_ref() == Some(at))
+            .map(|(object, _, text)| (object, text))
+            .collect()
     }
 
     /// Files that were read or tried.
@@ -247,7 +250,8 @@ fn open_all(files: Vec<PathBuf>, keep: Keep) -> Vec<(PathBuf, Opened)> {
         let open_chunk = |files: &[Arc<Path>]| -> Vec<(PathBuf, Opened)> {
             files.iter().map(|file| (file.to_path_buf(), open(file, keep))).collect()
         };
-        let running: Vec<_> = files.chunks(chunk).map(|files| (files, scope.spawn(move || open_chunk(files)))).collect();
+        let running: Vec<_> =
+            files.chunks(chunk).map(|files| (files, scope.spawn(move || open_chunk(files)))).collect();
         // a thread that panicked did so for one file; what it should have read is read here, and panics here or not
         running.into_iter().flat_map(|(files, thread)| thread.join().unwrap_or_else(|_| open_chunk(files))).collect()
     })

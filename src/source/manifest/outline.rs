@@ -174,9 +174,9 @@ impl<'t> Outline<'t> {
                 if fields.iter().any(|field| truth_of(field).is_some()) {
                     let truths: HashMap<&str, bool> =
                         fields.iter().filter_map(|field| Some((field.key.as_ref(), truth_of(field)?))).collect();
-                    let renamed = std::mem::take(entries).into_iter().map(|(key, value)| {
-                        (truths.get(key.as_str()).map_or(key, ToString::to_string), value)
-                    });
+                    let renamed = std::mem::take(entries)
+                        .into_iter()
+                        .map(|(key, value)| (truths.get(key.as_str()).map_or(key, ToString::to_string), value));
                     *entries = renamed.collect();
                 }
             }

@@ -423,6 +423,8 @@ impl<'de> Visitor<'de> for Key<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<String, A::Error> {
-        Err(self.0.fail("found a mapping as a key, allowed text; a value that begins with { stands in quotes".to_owned()))
+        Err(self
+            .0
+            .fail("found a mapping as a key, allowed text; a value that begins with { stands in quotes".to_owned()))
     }
 }

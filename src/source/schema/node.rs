@@ -125,9 +125,8 @@ pub struct Pattern {
     regex: OnceLock<Option<Regex>>,
 }
 
-static WORDS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../config/schema/patterns.json")).unwrap_or_default()
-});
+static WORDS: LazyLock<HashMap<String, String>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../config/schema/patterns.json")).unwrap_or_default());
 
 impl Pattern {
     fn new(text: String) -> Self {
@@ -207,9 +206,9 @@ impl Written {
             allowed: self.allowed,
             format: self.format,
             length: Bounds { least: self.min_length, most: self.max_length },
-            pattern: self.pattern.map(|text| {
-                Arc::clone(patterns.entry(text.clone()).or_insert_with(|| Arc::new(Pattern::new(text))))
-            }),
+            pattern: self
+                .pattern
+                .map(|text| Arc::clone(patterns.entry(text.clone()).or_insert_with(|| Arc::new(Pattern::new(text))))),
             range: Range { least: self.minimum, most: self.maximum },
             count: Bounds { least: self.min_items, most: self.max_items },
             items: boxed(self.items, patterns),

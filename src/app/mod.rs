@@ -1,0 +1,158 @@
+//! Composition root: builds every part, joins them with channels, and takes them down in order. The only room
+//! that may import everyone; it decides nothing about objects or requests.
+//!
+//! ```text
+//!   objects ──batches──▶ controller ──snapshot──▶ proxy        admin ◀── readiness, telemetry, report
+//!      ▲                     │                      │
+//!   files, stand-ins         └──report──▶ watch     └── bound addresses ──▶ back to the controller, as events
+//! ```
+//!
+//! Two kinds of runtime: everything here runs on a small one of its own; traffic runs on the data workers' threads.
+
+mod feedback;
+mod objects;
+mod ready;
+mod watch;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin;
+use crate::cli::version::Version;
+use crate::cli::{Failure, Outcome, Sources};
+use crate::config::{self, Config};
+use crate::controller::{Controller, QUEUED_BATCHES};
+use crate::lifecycle::Readiness;
+use crate::lifecycle::signals::{Shutdown, Signals};
+use crate::proxy;
+use crate::snapshot::Publisher;
+use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
+use crate::translate::{Binds, Origin, Settings};
+
+use objects::Objects;
+
+/// Threads for everything but traffic.
+const CONTROL_THREADS: usize = 2;
+/// For the access log to be written out at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+/// For tasks of the control runtime to end.
+const LAST_TASKS: Duration = Duration::from_secs(5);
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// Input that cannot be read; the admin address or every listener that cannot be had.
+pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
+    start_log(&config)?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| unavailable("control threads", &error))?;
+    let answer = runtime.block_on(serve(config, sources));
+    runtime.shutdown_timeout(LAST_TASKS);
+    answer
+}
+
+async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
+    let mut signals = Signals::catch().map_err(|error| unavailable("signals", &error))?;
+    let admin_address = config.admin_address.0;
+    let admin =
+        admin::bind(admin_address).map_err(|error| unavailable(&format!("admin address {admin_address}"), &error))?;
+    let admin_address = admin.local_addr().unwrap_or(admin_address);
+    let telemetry = telemetry(&config)?;
+    let readiness = Readiness::new();
+    let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+
+    let (objects, first) = Objects::open(&sources)?;
+    let (events, queue) = mpsc::channel(QUEUED_BATCHES);
+    let (publisher, reader) = Publisher::new();
+    let (controller, report) = Controller::new(translating(&config), publisher, objects_read);
+    tasks.spawn(controller.run(queue));
+    let view = objects.view(report.clone(), reader.clone());
+    tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
+    tasks.spawn(admin.serve(state(&readiness, &telemetry, &view), stop.clone()));
+
+    let settings =
+        proxy::Settings { workers: NonZeroUsize::new(usize::from(config.workers.0)), ..proxy::Settings::default() };
+    let proxy =
+        proxy::start(settings, reader, &telemetry, ports_bound).map_err(|error| unavailable("data workers", &error))?;
+    tasks.spawn(feedback::bound_addresses(proxy.bound(), events.clone()));
+    tasks.spawn(objects.follow(first, events, stop.clone()));
+
+    let drain = tokio::select! {
+        settled = ready::settle(&view, proxy.bound()) => {
+            settled?;
+            ready::announce(&view, admin_address, &sources)?;
+            signals.next().await
+        }
+        asked = signals.next() => asked,
+    };
+    let draining = readiness.task("the end: draining");
+    if drain == Shutdown::Drain {
+        tracing::info!(grace = ?config.drain_grace.0, limit = ?config.drain_limit.0, "draining");
+        tokio::select! {
+            drained = proxy.drain(config.drain_grace.0, config.drain_limit.0) => {
+                tracing::info!(cut = drained.cut, "drained");
+            }
+            _ = signals.next() => tracing::warn!("ended at once by a second signal"),
+        }
+    }
+    drop(draining);
+    stop.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(LAST_TASKS, tasks.wait()).await;
+    telemetry.close(LAST_LINES);
+    Ok(Outcome::Fine)
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let format = match config.log_format {
+        config::LogFormat::Text => log::Format::Text,
+        config::LogFormat::Json => log::Format::Json,
+    };
+    let options = log::Options { format, filter: config.log_level.as_str().to_owned(), ..log::Options::default() };
+    log::init(&options).map_err(|error| Failure::WrongUse(error.to_string()))
+}
+
+fn telemetry(config: &Config) -> Result<Telemetry, Failure> {
+    let format = match config.access_log {
+        config::AccessLog::Json => access_log::Format::Json,
+        config::AccessLog::Text => access_log::Format::Text,
+        config::AccessLog::Off => access_log::Format::Off,
+    };
+    let access_log = AccessLog::stdout(format).map_err(|error| unavailable("access log", &error))?;
+    let Version { version, commit, gateway_api, .. } = Version::CURRENT;
+    Ok(Telemetry::new(BuildLabels { version, commit, gateway_api }, access_log))
+}
+
+fn translating(config: &Config) -> Settings {
+    Settings {
+        controller_name: config.controller_name.as_str().to_owned(),
+        origin: Origin::Files,
+        binds: Binds::Observed,
+        port_offset: config.port_offset.0,
+    }
+}
+
+fn state(readiness: &Readiness, telemetry: &Telemetry, view: &watch::View) -> admin::State {
+    let view = view.clone();
+    admin::State {
+        readiness: readiness.clone(),
+        telemetry: telemetry.clone(),
+        config: Arc::new(move || view.dump()),
+        explain: None,
+    }
+}
+
+fn unavailable(what: &str, error: &std::io::Error) -> Failure {
+    Failure::Unavailable(format!("{what}: {error}"))
+}
