@@ -14,6 +14,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use transom::admin::{self, ConfigDump, Explain, SourceProblem, State};
 use transom::lifecycle::Readiness;
+use transom::router::{HostMap, Hostname, RouteTable};
+use transom::snapshot::tls::{Certificate, ListenerTls};
+use transom::snapshot::{Bind, BindProtocol, Listener, ListenerId, Snapshot};
 use transom::telemetry::{AccessLog, BuildLabels, Telemetry};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,18 +29,18 @@ struct Running {
 }
 
 fn start(explain: Option<Explain>) -> Running {
-    let readiness = Readiness::new();
     let dump = || ConfigDump {
         generation: 7,
         source_problems: vec![SourceProblem { place: "routes.yaml:3".into(), message: "not YAML".into() }],
         ..ConfigDump::default()
     };
-    let state = State {
-        readiness: readiness.clone(),
-        telemetry: Telemetry::new(BuildLabels::default(), AccessLog::off()),
-        config: Arc::new(dump),
-        explain,
-    };
+    start_with(Arc::new(dump), explain)
+}
+
+fn start_with(config: Arc<dyn Fn() -> ConfigDump + Send + Sync>, explain: Option<Explain>) -> Running {
+    let readiness = Readiness::new();
+    let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::off());
+    let state = State { readiness: readiness.clone(), telemetry, config, explain };
     let bound = admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = bound.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -104,6 +107,29 @@ async fn config_is_json_with_every_part() {
 }
 
 #[tokio::test]
+async fn config_shows_certificates_without_their_keys() {
+    let issued = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+    let key = issued.signing_key.serialize_pem();
+    let certificate = Certificate::from_pem(issued.cert.pem().as_bytes(), key.as_bytes()).unwrap();
+    let id = ListenerId { namespace: "infra".into(), gateway: "edge".into(), listener: "web".into() };
+    let tls = Some(ListenerTls { certificates: vec![certificate] });
+    let listener =
+        Listener { id, hostname: Hostname::parse("*.example"), port: 443, tls, routes: RouteTable::default() };
+    let mut by_host = HostMap::default();
+    by_host.insert(listener.hostname.as_ref(), 0);
+    let bind = Bind { protocol: BindProtocol::Https, listeners: vec![listener], by_host };
+    let binds = [("[::]:443".parse().unwrap(), bind)].into();
+    let snapshot = Arc::new(Snapshot { binds, ..Snapshot::default() });
+
+    let dump = move || ConfigDump { snapshot: snapshot.clone(), ..ConfigDump::default() };
+    let answer = ask(start_with(Arc::new(dump), None).address, "GET", "/config").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.body.contains("a.example") && answer.body.contains("[::]:443"), "{}", answer.body);
+    let secret = key.lines().nth(1).unwrap();
+    assert!(!answer.body.contains(secret) && !answer.body.contains("PRIVATE KEY"));
+}
+
+#[tokio::test]
 async fn explain_hands_the_question_on_and_the_problem_back() {
     let explain: Explain = Arc::new(|question| match question.url.as_str() {
         "nonsense" => Err("`nonsense` is not a URL".to_owned()),
@@ -152,15 +178,7 @@ async fn a_taken_address_is_an_error_before_anything_is_served() {
 
 #[tokio::test]
 async fn a_view_that_panics_is_a_500_and_the_server_goes_on() {
-    let state = State {
-        readiness: Readiness::new(),
-        telemetry: Telemetry::new(BuildLabels::default(), AccessLog::off()),
-        config: Arc::new(|| panic!("on purpose")),
-        explain: None,
-    };
-    let bound = admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let address = bound.local_addr().unwrap();
-    tokio::spawn(bound.serve(state, CancellationToken::new()));
+    let address = start_with(Arc::new(|| panic!("on purpose")), None).address;
     assert_eq!(ask(address, "GET", "/config").await.status, 500);
     assert_eq!(ask(address, "GET", "/livez").await.status, 200);
 }

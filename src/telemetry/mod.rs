@@ -85,7 +85,6 @@ impl Telemetry {
 
     /// Ends the access log: what was recorded before is written, for at most `patience`. What is recorded later is
     /// lost. Blocks; returns whether everything was written.
-    #[must_use]
     pub fn close(&self, patience: Duration) -> bool {
         self.core.access_log.close(patience)
     }
