@@ -1,6 +1,13 @@
 //! Cleartext traffic over real sockets: HTTP/1.1 and h2c on one port, listeners and routes, the gateway's own
 //! answers, and what an upstream is told.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "parts of tests fail as tests do"
+)]
+
 #[path = "support/traffic/mod.rs"]
 mod support;
 

@@ -1,6 +1,13 @@
 //! TLS over real sockets: which listener and certificate a server name finds, what is spoken, what is misdirected,
 //! and what a change of certificates does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "parts of tests fail as tests do"
+)]
+
 #[path = "support/traffic/mod.rs"]
 mod support;
 

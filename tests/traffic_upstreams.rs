@@ -1,6 +1,13 @@
 //! Which upstream and which endpoint: weights, endpoints that come, go or cannot be reached, and connections that
 //! are kept apart.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "parts of tests fail as tests do"
+)]
+
 #[path = "support/traffic/mod.rs"]
 mod support;
 

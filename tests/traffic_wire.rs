@@ -1,6 +1,13 @@
 //! What raw bytes meet: malformed requests, slow and large headers, pipelines, upgrades, and answers that break
 //! off.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "parts of tests fail as tests do"
+)]
+
 #[path = "support/traffic/mod.rs"]
 mod support;
 

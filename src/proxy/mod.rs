@@ -112,11 +112,14 @@ impl ProxyHttp for GatewayProxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         _: &mut RequestContext,
     ) -> pingora::Result<()> {
         headers::strip_hop_by_hop(response);
+        if connection(session)?.ends_soon() {
+            session.set_keepalive(None); // it was not to end yet when the request came
+        }
         Ok(())
     }
 

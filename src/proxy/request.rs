@@ -105,21 +105,20 @@ fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, (Option
 
 /// The host that is matched. HTTP/2's `:authority` becomes `Host`, which is what an HTTP/1 upstream is told.
 fn settle_host(request: &mut RequestHeader) -> Result<String, Refusal> {
-    if request.version == Version::HTTP_2 {
-        if let Some(authority) = request.uri.authority() {
-            // Pingora has refused what contradicts: userinfo, two hosts, a Host that differs.
-            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| INVALID)?;
-            request.insert_header(HOST, value).map_err(|_| INVALID)?;
-        }
+    if request.version == Version::HTTP_2
+        && let Some(authority) = request.uri.authority()
+    {
+        // Pingora has refused what contradicts: userinfo, two hosts, a Host that differs.
+        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| INVALID)?;
+        request.insert_header(HOST, value).map_err(|_| INVALID)?;
     }
     let mut hosts = request.headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| INVALID)?,
+        (None, _) if request.version == Version::HTTP_10 => return Ok(String::new()),
         // RFC 9112, 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
         // message that lacks a Host header field and to any request message that contains more than one".
-        (Some(_), Some(_)) => return Err(INVALID),
-        (None, _) if request.version == Version::HTTP_10 => return Ok(String::new()),
-        (None, _) => return Err(INVALID),
+        _ => return Err(INVALID),
     };
     normalise_host(host).map(Cow::into_owned).map_err(|_| INVALID)
 }

@@ -55,10 +55,10 @@ impl Default for Settings {
             h2_stream_window: 1024 * 1024,
             h2_connection_window: 4 * 1024 * 1024,
             connect_timeout: Duration::from_secs(5),
-            upstream_idle_timeout: Duration::from_secs(60),
+            upstream_idle_timeout: Duration::from_mins(1),
             upstream_pool: 2048,
             upstream_h2_streams: 100,
-            tcp_keepalive: Duration::from_secs(60),
+            tcp_keepalive: Duration::from_mins(1),
             bind_retry: Duration::from_secs(1),
         }
     }

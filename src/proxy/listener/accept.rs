@@ -82,21 +82,15 @@ impl Acceptor {
 
     fn take(self: &Arc<Self>, tcp: TcpStream, peer: SocketAddr, bind: SocketAddr, signals: &Signals) {
         let this = self.clone();
-        let draining = signals.draining.clone();
+        let signals = signals.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = this.connection(tcp, peer, bind, draining).await {
+            if let Err(error) = this.connection(tcp, peer, bind, signals).await {
                 tracing::debug!(%bind, %peer, %error, "connection ended");
             }
         });
     }
 
-    async fn connection(
-        &self,
-        tcp: TcpStream,
-        peer: SocketAddr,
-        bind: SocketAddr,
-        draining: watch::Receiver<bool>,
-    ) -> io::Result<()> {
+    async fn connection(&self, tcp: TcpStream, peer: SocketAddr, bind: SocketAddr, signals: Signals) -> io::Result<()> {
         tcp.set_nodelay(true)?;
         let keepalive =
             socket2::TcpKeepalive::new().with_time(self.settings.tcp_keepalive).with_interval(Duration::from_secs(10));
@@ -105,12 +99,12 @@ impl Acceptor {
             return Ok(()); // the bind went while this connection waited to be accepted
         };
         match protocol {
-            BindProtocol::Http => self.cleartext(tcp, peer, bind, draining).await,
+            BindProtocol::Http => self.cleartext(tcp, peer, bind, signals).await,
             BindProtocol::Https => match timeout(self.settings.handshake_timeout, self.handshake(tcp, bind)).await {
                 Ok(Ok(Some((tls, sni)))) => {
                     let connection = Connection::new(bind, peer, Security::Tls { sni });
                     let (alpn, digest) = negotiated(&tls);
-                    self.serve(tls, connection, Bytes::new(), alpn, Some(digest), draining).await
+                    self.serve(tls, connection, Bytes::new(), alpn, Some(digest), signals).await
                 }
                 Ok(Ok(None)) => Ok(()),
                 Ok(Err(error)) => Err(error),
@@ -124,13 +118,13 @@ impl Acceptor {
         mut tcp: TcpStream,
         peer: SocketAddr,
         bind: SocketAddr,
-        mut draining: watch::Receiver<bool>,
+        mut signals: Signals,
     ) -> io::Result<()> {
         let sniffed = tokio::select! {
             biased;
             sniffed = timeout(self.settings.first_byte_timeout, sniff(&mut tcp)) => sniffed?,
             // It has not asked for anything: nothing is lost.
-            _ = draining.wait_for(|draining| *draining) => return Ok(()),
+            _ = signals.closed.wait_for(|closed| *closed) => return Ok(()),
         };
         let Some((spoken, seen)) = sniffed? else { return Ok(()) };
         let alpn = match spoken {
@@ -138,7 +132,7 @@ impl Acceptor {
             Spoken::Http2 => ALPN::H2,
         };
         let connection = Connection::new(bind, peer, Security::Plain);
-        self.serve(tcp, connection, seen, alpn, None, draining).await
+        self.serve(tcp, connection, seen, alpn, None, signals).await
     }
 
     /// Terminates TLS with the config that the server name finds; `None` if it finds none, which the client is told.
@@ -170,17 +164,22 @@ impl Acceptor {
         seen: Bytes,
         alpn: ALPN,
         ssl: Option<SslDigest>,
-        draining: watch::Receiver<bool>,
+        signals: Signals,
     ) -> io::Result<()> {
         let local = transport.socket().local_addr()?;
         let connection = Arc::new(connection);
         let bounds = Bounds::from(&*self.settings);
+        let is_h2 = matches!(alpn, ALPN::H2);
         let stream = Downstream::new(transport, local, connection.clone(), seen, alpn, ssl, bounds)
             .map_err(|error| io::Error::other(error.to_string()))?;
+        // A connection that comes while the listener drains is still served; GOAWAY at once would turn away the
+        // very request that it was opened for.
+        let drains_already = *signals.draining.borrow();
+        let shutdown = if is_h2 && drains_already { &signals.closed } else { &signals.draining };
         tokio::select! {
             biased;
-            _ = self.proxy.process_new(Box::new(stream), &draining) => {}
-            () = idle_at_the_end(&connection, draining.clone()) => {}
+            _ = self.proxy.process_new(Box::new(stream), shutdown) => {}
+            () = idle_at_the_end(&connection, signals.clone()) => {}
         }
         if let Some(status) = connection.refused() {
             self.recorder.record(&refused(&connection, status));
@@ -189,9 +188,14 @@ impl Acceptor {
     }
 }
 
-/// Waits until the connection has nothing left to do and its listener is draining. HTTP/2 ends by itself (GOAWAY).
-async fn idle_at_the_end(connection: &Connection, mut draining: watch::Receiver<bool>) {
-    if draining.wait_for(|draining| *draining).await.is_err() {
+/// Follows the end of the listener: asks the connection to leave once it drains, and waits, once it is closed, until
+/// nothing is in flight any more. HTTP/2 leaves by itself (GOAWAY).
+async fn idle_at_the_end(connection: &Connection, mut signals: Signals) {
+    let drains = signals.draining.wait_for(|draining| *draining).await.is_ok();
+    if drains {
+        connection.end_soon();
+    }
+    if !drains || signals.closed.wait_for(|closed| *closed).await.is_err() {
         std::future::pending::<()>().await; // the listener's owner is gone, and with it the runtime, soon
     }
     while connection.phase() != Phase::Idle {

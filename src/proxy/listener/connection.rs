@@ -16,6 +16,7 @@ pub struct Connection {
     phase: AtomicU8,
     refused: AtomicU16,
     reset: AtomicBool,
+    ending: AtomicBool,
 }
 
 /// Cleartext or TLS.
@@ -55,6 +56,7 @@ impl Connection {
             phase: AtomicU8::new(Phase::Idle as u8),
             refused: AtomicU16::new(0),
             reset: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -85,6 +87,17 @@ impl Connection {
     /// Notes that the stream refused what it read.
     pub fn refuse(&self, status: u16) {
         self.refused.store(status, Ordering::Relaxed);
+    }
+
+    /// Lets the connection end after the request at hand.
+    pub fn end_soon(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ends after the request at hand.
+    #[must_use]
+    pub fn ends_soon(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Makes the connection end with a reset, so that a broken answer cannot be taken for a whole one.

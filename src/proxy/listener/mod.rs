@@ -197,10 +197,10 @@ impl Listeners {
             changed
         });
         // Only the start waits for ports: a port that cannot be had later must not take the others out of service.
-        if self.failed.is_empty() {
-            if let Some(ready) = self.ready.take() {
-                ready.done();
-            }
+        if self.failed.is_empty()
+            && let Some(ready) = self.ready.take()
+        {
+            ready.done();
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use transom::snapshot::tls::{Certificate, ListenerTls};
+use transom::snapshot::tls::Certificate;
 
 /// A certificate for some names, with a P-256 key.
 pub fn certificate(names: &[&str]) -> Certificate {
@@ -27,11 +27,6 @@ pub fn certificate_with(names: &[&str], kind: &'static SignatureAlgorithm) -> Ce
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
     Certificate::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
-}
-
-/// TLS of a listener with one certificate.
-pub fn tls(names: &[&str]) -> Option<ListenerTls> {
-    Some(ListenerTls { certificates: vec![certificate(names)] })
 }
 
 /// A client that takes any certificate and remembers sessions.

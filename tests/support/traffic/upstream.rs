@@ -14,6 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,7 @@ pub struct Echo {
     pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
+    answers: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -34,12 +36,28 @@ impl Echo {
 
     /// Waits before each answer.
     pub async fn slow(name: &'static str, pause: Duration) -> Echo {
+        Echo::serve(name, pause, Semaphore::MAX_PERMITS).await
+    }
+
+    /// Answers no more than `answers` requests before it is [released](Self::release).
+    pub async fn held(name: &'static str, answers: usize) -> Echo {
+        Echo::serve(name, Duration::ZERO, answers).await
+    }
+
+    async fn serve(name: &'static str, pause: Duration, answers: usize) -> Echo {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let connections = Arc::new(AtomicUsize::new(0));
         let stop = CancellationToken::new();
-        let echo = Echo { address, requests: requests.clone(), connections: connections.clone(), stop: stop.clone() };
+        let answers = Arc::new(Semaphore::new(answers));
+        let echo = Echo {
+            address,
+            requests: requests.clone(),
+            connections: connections.clone(),
+            answers: answers.clone(),
+            stop: stop.clone(),
+        };
         tokio::spawn(async move {
             let mut tasks = JoinSet::new();
             loop {
@@ -51,10 +69,15 @@ impl Echo {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let requests = requests.clone();
                 let stop = stop.clone();
+                let answers = answers.clone();
                 tasks.spawn(async move {
                     let service = service_fn(move |request| {
                         requests.fetch_add(1, Ordering::SeqCst);
-                        answer(name, pause, request)
+                        let answers = answers.clone();
+                        async move {
+                            answers.acquire().await.unwrap().forget();
+                            answer(name, pause, request).await
+                        }
                     });
                     let builder = auto::Builder::new(TokioExecutor::new());
                     let connection = builder.serve_connection(TokioIo::new(tcp), service);
@@ -82,6 +105,11 @@ impl Echo {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Answers all that waits and all that comes.
+    pub fn release(&self) {
+        self.answers.add_permits(100_000);
+    }
+
     /// Stops accepting and finishes what is in flight.
     pub fn stop(&self) {
         self.stop.cancel();
@@ -94,7 +122,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let received = body.collect().await.map(|body| body.to_bytes().len()).unwrap_or(0);
+    let received = body.collect().await.map_or(0, |body| body.to_bytes().len());
     tokio::time::sleep(pause).await;
     let target = parts.uri.path_and_query().map_or(String::new(), ToString::to_string);
     let mut text = format!(
