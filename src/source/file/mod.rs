@@ -10,10 +10,12 @@
 //! What is broken keeps what was good: a document that does not parse its object, a file that cannot be read all of
 //! its objects. Of two documents for one object the first in order of paths is used.
 
+mod inbox;
 mod picture;
 mod problem;
 mod scan;
 mod tree;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -143,7 +145,7 @@ impl FileSource {
     /// A change is sent at once when all was quiet, and gathered while changes rush in (5 ms of quiet, at most 100 ms).
     /// An object that is gone is taken away after 30 ms, lest a file that is moved cost a request.
     pub async fn watch(self, events: mpsc::Sender<Batch>, shutdown: CancellationToken) {
-        let _ = (self, events, shutdown);
+        watch::run(self, events, shutdown).await;
     }
 }
 

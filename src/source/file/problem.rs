@@ -93,9 +93,13 @@ impl FileProblem {
     }
 }
 
-/// Logs each problem once when it comes and once when it goes. A line that moved is not a new problem.
+/// Logs each problem once when it comes and once when it goes, and each skipped kind once. A line that moved is not a
+/// new problem.
 #[derive(Debug, Default)]
-pub(super) struct ProblemLog(BTreeMap<ProblemKey, u32>);
+pub(super) struct ProblemLog {
+    problems: BTreeMap<ProblemKey, u32>,
+    noted: BTreeSet<SkippedKind>,
+}
 
 type ProblemKey = (Arc<Path>, String, String, String);
 
@@ -107,7 +111,7 @@ impl ProblemLog {
                 ((Arc::clone(&p.file), p.subject.clone(), p.field.clone(), p.message.clone()), p.line)
             })
             .collect();
-        let before: BTreeSet<&ProblemKey> = self.0.keys().collect();
+        let before: BTreeSet<&ProblemKey> = self.problems.keys().collect();
         for (key @ (file, object, field, message), line) in &now {
             if !before.contains(key) {
                 tracing::warn!(file = %file.display(), line, object, field, "{message}");
@@ -116,6 +120,19 @@ impl ProblemLog {
         for (file, object, field, message) in before.into_iter().filter(|key| !now.contains_key(*key)) {
             tracing::info!(file = %file.display(), object, field, "no longer: {message}");
         }
-        self.0 = now;
+        self.problems = now;
+    }
+
+    pub(super) fn note_skipped(&mut self, skipped: &Skipped) {
+        for (kind, Location { file, line, .. }) in skipped {
+            if self.noted.insert(kind.clone()) {
+                let SkippedKind { why, group, kind } = kind;
+                let why = match why {
+                    Skip::NotServed => "not served yet",
+                    Skip::NotOurs => "does not concern routing",
+                };
+                tracing::info!(file = %file.display(), line, group, kind, why, "objects of this kind are skipped");
+            }
+        }
     }
 }
