@@ -167,7 +167,8 @@ fn literal(pattern: &Pattern) -> Option<String> {
     (!text.contains(|c: char| r".+*?()|[]{}^$\".contains(c)) && !text.is_empty()).then_some(text)
 }
 
-fn encode(text: &str) -> String {
+/// A text as one part of a query.
+pub(super) fn encode(text: &str) -> String {
     let byte = |b: u8| {
         if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }
     };

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::outcome::{remark, show};
+use super::outcome::{aside, show};
 use super::{Failure, Outcome};
 use crate::echo::{self, Echo};
 use crate::lifecycle::Signals;
@@ -72,7 +72,7 @@ async fn serve(arguments: &Arguments) -> Result<Outcome, Failure> {
     shutdown.cancel();
     tokio::select! {
         () = tasks.wait() => {}
-        _ = signals.next() => remark("ended before all was answered"),
+        _ = signals.next() => aside("note: ended before all was answered"),
     }
     Ok(Outcome::Fine)
 }

@@ -10,7 +10,7 @@ mod completion;
 mod curl;
 pub mod diagnostic;
 mod echo;
-mod explain;
+pub mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod outcome;
@@ -39,7 +39,7 @@ pub type Serve = fn(Config, Sources) -> Result<Outcome, Failure>;
 
 /// A Kubernetes Gateway API implementation on Cloudflare's Pingora, in a cluster or on a laptop.
 #[derive(Debug, Parser)]
-#[command(name = "transom", version, disable_help_subcommand = true, subcommand_required = true)]
+#[command(name = "transom", version, subcommand_required = true)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]

@@ -63,9 +63,9 @@ pub(super) fn complain(message: &str) {
     }
 }
 
-/// Writes a remark to standard error, so that standard output stays the answer alone.
-pub(super) fn remark(message: &str) {
-    let _ = writeln!(io::stderr().lock(), "note: {message}");
+/// Writes a line to standard error, so that standard output stays the answer alone.
+pub(super) fn aside(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// A value as indented JSON and a line feed.

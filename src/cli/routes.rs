@@ -72,6 +72,7 @@ pub struct Row {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let config = arguments.settings.resolve()?;
     let loaded = Loaded::read(&arguments.filename, arguments.recursive, &config)?;
+    loaded.refuse_unreadable()?;
     let rows = rows(&loaded.translation.snapshot);
     show(&match arguments.output {
         Form::Json => json(&rows),

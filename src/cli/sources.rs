@@ -26,7 +26,7 @@ pub struct Loaded {
     pub translation: Translation,
     /// Everything that is wrong or worth knowing, sorted by place.
     pub diagnostics: Vec<Diagnostic>,
-    /// Files that could not be read, with the reason.
+    /// Files and documents that could not be read, each with the reason.
     pub unreadable: Vec<String>,
     /// How many files were read.
     pub files: usize,
@@ -79,12 +79,23 @@ impl Loaded {
         self.written.len()
     }
 
+    /// Whether everything could be read: what follows from the rest alone may not be what was meant.
+    ///
+    /// # Errors
+    /// The files and lines that could not.
+    pub fn refuse_unreadable(&self) -> Result<(), Failure> {
+        if self.unreadable.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::WrongUse(format!("cannot be read: {}", self.unreadable.join("; "))))
+    }
+
     /// Tells on standard error that the objects are not all in order: the answer is about what is left of them.
     pub fn warn(&self) {
         let problems = self.diagnostics.iter().filter(|d| d.severity == Severity::Problem).count();
         if problems > 0 {
             let them = if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") };
-            outcome::remark(&format!("the manifests have {them}; see: transom check"));
+            outcome::aside(&format!("note: the manifests have {them}; see: transom check"));
         }
     }
 }
@@ -118,5 +129,5 @@ fn is_unreadable(found: &FileProblem) -> bool {
 }
 
 fn words(found: &FileProblem) -> String {
-    format!("{}:{}", found.problem.file.display(), found.problem.line)
+    format!("{}:{}: {}", found.problem.file.display(), found.problem.line, found.problem.message)
 }

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::sources;
 use crate::router::{PathMatch, RouteMatch, ValueMatch};
@@ -11,7 +13,7 @@ use crate::snapshot::{Action, LocalAnswer, Rule, Share, Snapshot};
 use crate::telemetry::Reason;
 
 /// What a request must be like, field by field as the Gateway API has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MatchView {
     path: ValueView,
@@ -20,31 +22,31 @@ pub struct MatchView {
     query_params: Vec<NamedView>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ValueView {
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: Cow<'static, str>,
     value: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct NamedView {
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: Cow<'static, str>,
     name: String,
     value: String,
 }
 
 /// A route, by kind and name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteView {
-    kind: &'static str,
+    kind: Cow<'static, str>,
     namespace: String,
     name: String,
 }
 
 /// A rule, by its place in the route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleView {
     index: u32,
     name: Option<String>,
@@ -52,9 +54,9 @@ pub struct RuleView {
 
 /// A backend's share and the addresses behind it now. A share that no backend takes has no name, and is answered
 /// with 500.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendView {
-    kind: &'static str,
+    kind: Cow<'static, str>,
     namespace: Option<String>,
     name: Option<String>,
     port: Option<u16>,
@@ -63,11 +65,12 @@ pub struct BackendView {
 }
 
 /// What the gateway answers by itself; no status where an upstream answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerView {
     /// Status code; none where an upstream answers, or where the connection ends without an answer.
     pub status: Option<u16>,
     /// Why; `none` where an upstream answers.
+    #[serde(deserialize_with = "reason")]
     pub reason: Reason,
 }
 
@@ -85,10 +88,10 @@ impl MatchView {
                 ValueMatch::Exact(value) => ("Exact", value.clone()),
                 ValueMatch::Regex(pattern) => ("RegularExpression", pattern.to_string()),
             };
-            NamedView { kind, name: name.to_owned(), value }
+            NamedView { kind: kind.into(), name: name.to_owned(), value }
         };
         MatchView {
-            path: ValueView { kind, value },
+            path: ValueView { kind: kind.into(), value },
             method: matches.method.as_ref().map(ToString::to_string),
             headers: matches.headers.iter().map(|h| named(h.name.as_str(), &h.value)).collect(),
             query_params: matches.query.iter().map(|q| named(&q.name, &q.value)).collect(),
@@ -119,7 +122,7 @@ impl RouteView {
     #[must_use]
     pub fn of(rule: &Rule) -> RouteView {
         let route = &rule.route;
-        RouteView { kind: route.kind, namespace: route.namespace.clone(), name: route.name.clone() }
+        RouteView { kind: route.kind.into(), namespace: route.namespace.clone(), name: route.name.clone() }
     }
 }
 
@@ -159,7 +162,7 @@ impl BackendView {
     fn of(snapshot: &Snapshot, share: &Share) -> BackendView {
         let upstream = share.upstream.and_then(|index| snapshot.upstream(index));
         BackendView {
-            kind: "Service",
+            kind: "Service".into(),
             namespace: upstream.map(|u| u.id.namespace.clone()),
             name: upstream.map(|u| u.id.service.clone()),
             port: upstream.map(|u| u.id.port),
@@ -220,6 +223,12 @@ impl AnswerView {
         };
         AnswerView { status: Some(500), reason }
     }
+}
+
+fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
+    let word = Cow::<'de, str>::deserialize(deserializer)?;
+    let known = Reason::ALL.iter().find(|reason| reason.as_str() == word);
+    known.copied().ok_or_else(|| serde::de::Error::custom(format!("unknown reason {word:?}")))
 }
 
 /// The backends of a rule in one cell, or what the gateway answers.

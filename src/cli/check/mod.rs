@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::outcome::{complain, json, show};
+use super::outcome::{aside, json, show};
 use super::paint::Paint;
 use super::settings::TranslatingSettings;
 use super::sources::Loaded;
@@ -66,13 +66,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             show(&objects::yaml(&loaded, config.controller_name.as_str()))?;
             // the objects are the answer on standard output: what is wrong with the others goes beside it
             for diagnostic in loaded.diagnostics.iter().filter(|d| d.severity == Severity::Problem) {
-                complain(&diagnostic.to_string());
+                aside(&diagnostic.to_string());
             }
         }
     }
-    if !loaded.unreadable.is_empty() {
-        return Err(Failure::WrongUse(format!("cannot be read: {}", loaded.unreadable.join(", "))));
-    }
+    loaded.refuse_unreadable()?;
     let clean = loaded.diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Note);
     Ok(if clean { Outcome::Fine } else { Outcome::No })
 }

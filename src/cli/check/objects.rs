@@ -19,9 +19,20 @@ pub fn yaml(loaded: &Loaded, controller: &str) -> String {
         });
         // a JSON value with text keys is always YAML
         text.push_str("---\n");
-        text.push_str(&serde_yaml::to_string(&value).unwrap_or_default());
+        text.push_str(&quoted_times(&serde_yaml::to_string(&value).unwrap_or_default()));
     }
     text
+}
+
+/// Quotes times, as kubectl does: to readers of YAML 1.1 a bare one is no text.
+fn quoted_times(yaml: &str) -> String {
+    let quoted = |line: &str| match line.trim_start().strip_prefix("lastTransitionTime: ") {
+        Some(time) if time.starts_with(|c: char| c.is_ascii_digit()) => {
+            format!("{}\"{time}\"\n", line.strip_suffix(time).unwrap_or_default())
+        }
+        _ => format!("{line}\n"),
+    };
+    yaml.lines().map(quoted).collect()
 }
 
 fn shown(object: &ObjectRef, mut written: Value, status: impl FnOnce(Option<&Value>) -> Option<Value>) -> Value {

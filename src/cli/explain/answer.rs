@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::request::{Asked, Scheme};
 use crate::cli::view::{self, AnswerView, BackendView, MatchView, RouteView, RuleView};
@@ -11,7 +11,7 @@ use crate::snapshot::{Bind, BindProtocol, Choice, Listener, RuleIndex, Snapshot}
 use crate::telemetry::Reason;
 
 /// What becomes of a request, and why. A part that the request did not get to is absent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The request, as it was judged.
     pub request: RequestView,
@@ -45,11 +45,11 @@ pub struct Explanation {
 }
 
 /// The request, as it was judged: host and path are what routes are compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestView {
     method: String,
     url: String,
-    scheme: &'static str,
+    scheme: String,
     sni: Option<String>,
     host: String,
     port: u16,
@@ -58,14 +58,14 @@ pub struct RequestView {
     headers: Vec<HeaderView>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct HeaderView {
     name: String,
     value: String,
 }
 
 /// A rule that did not take the request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loser {
     /// Whose rule.
     pub route: RouteView,
@@ -141,7 +141,7 @@ impl Explanation {
             request: RequestView {
                 method: asked.method.to_string(),
                 url: asked.url.clone(),
-                scheme: asked.scheme.as_str(),
+                scheme: asked.scheme.as_str().to_owned(),
                 sni: asked.sni().map(str::to_owned),
                 host: asked.authority.clone(),
                 port: asked.port,

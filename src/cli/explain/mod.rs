@@ -1,6 +1,7 @@
 //! `transom explain`: what would become of a request, and why.
 
 mod answer;
+mod remote;
 mod request;
 mod text;
 
@@ -13,6 +14,7 @@ use super::paint::Paint;
 use super::settings::TranslatingSettings;
 use super::sources::Loaded;
 use super::{Failure, Outcome};
+use crate::snapshot::Snapshot;
 
 pub use answer::Explanation;
 pub use request::Asked;
@@ -21,7 +23,9 @@ pub use request::Asked;
 ///
 /// Nothing is sent. The routing table and the search are those that serve traffic.
 #[derive(Debug, clap::Args)]
-#[command(override_usage = "transom explain METHOD URL [-H 'name: value']… -f PATH… [-R] [-o text|json]")]
+#[command(
+    override_usage = "transom explain METHOD URL [-H 'name: value']… (-f PATH… [-R] | --admin URL) [-o text|json]"
+)]
 pub struct Arguments {
     /// Method and URL; a URL without port means port 80 or 443, and a port may be the listener's or the bound one.
     #[arg(value_names = ["METHOD", "URL"], num_args = 0..=2)]
@@ -39,8 +43,8 @@ pub struct Arguments {
     #[arg(short = 'R', long)]
     recursive: bool,
 
-    /// Ask a running Transom (not in this version).
-    #[arg(long, value_name = "URL", hide = true)]
+    /// Ask a running Transom by the address of its admin server, as http://127.0.0.1:15000.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["filename", "recursive"])]
     admin: Option<String>,
 
     /// Ask about the objects of an API server (not in this version).
@@ -62,31 +66,44 @@ enum Form {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
-    if arguments.admin.is_some() || arguments.kubernetes {
-        let flag = if arguments.kubernetes { "--kubernetes" } else { "--admin" };
-        return Err(Failure::WrongUse(format!(
-            "explain {flag} is not in this version; give the manifests with -f PATH"
-        )));
+    if arguments.kubernetes {
+        let message = "explain --kubernetes is not in this version; give the manifests with -f PATH";
+        return Err(Failure::WrongUse(message.to_owned()));
     }
     let (request, paths) = untangle(arguments.request, arguments.filename);
     let [method, url] = request.as_slice() else {
-        return Err(Failure::WrongUse(
-            "no request to explain; give METHOD and URL, as: GET http://localhost/".to_owned(),
-        ));
+        let message = "no request to explain; give METHOD and URL, as: GET http://localhost/";
+        return Err(Failure::WrongUse(message.to_owned()));
     };
-    if paths.is_empty() {
-        return Err(Failure::WrongUse("no objects to explain it by; give them with -f PATH".to_owned()));
-    }
     let asked = Asked::read(method, url, &arguments.header)?;
-    let config = arguments.settings.resolve()?;
-    let loaded = Loaded::read(&paths, arguments.recursive, &config)?;
-    let explanation = Explanation::of(&loaded.translation.snapshot, &asked);
+    let (explanation, loaded) = if let Some(admin) = &arguments.admin {
+        (remote::ask(admin, method, url, &arguments.header)?, None)
+    } else if paths.is_empty() {
+        let message = "no objects to explain it by; give them with -f PATH, or a running Transom with --admin URL";
+        return Err(Failure::WrongUse(message.to_owned()));
+    } else {
+        let config = arguments.settings.resolve()?;
+        let loaded = Loaded::read(&paths, arguments.recursive, &config)?;
+        loaded.refuse_unreadable()?;
+        (Explanation::of(&loaded.translation.snapshot, &asked), Some(loaded))
+    };
     show(&match arguments.output {
         Form::Json => json(&explanation),
         Form::Text => explanation.text(Paint::for_stdout()),
     })?;
-    loaded.warn();
+    if let Some(loaded) = loaded {
+        loaded.warn();
+    }
     Ok(Outcome::Fine)
+}
+
+/// Answers `/explain` of the admin server: the explanation as JSON, on what is served now.
+///
+/// # Errors
+/// What is wrong with the question, in words.
+pub fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[String]) -> Result<serde_json::Value, String> {
+    let asked = Asked::read(method, url, headers).map_err(|failure| failure.to_string())?;
+    serde_json::to_value(Explanation::of(snapshot, &asked)).map_err(|error| error.to_string())
 }
 
 /// `-f` takes several paths, as a shell makes of `-f *.yaml`, and so takes a request that stands behind it too:

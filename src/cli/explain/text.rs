@@ -19,7 +19,7 @@ impl Explanation {
         if let Some(gateway) = &self.gateway {
             line("gateway", gateway);
         }
-        if let Some(listener) = &self.listener_words {
+        if let Some(listener) = self.listener_words.as_ref().or(self.listener.as_ref()) {
             line("listener", listener);
         }
         if let Some(hostname) = &self.hostname {

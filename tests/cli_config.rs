@@ -1,0 +1,165 @@
+//! Settings, and the commands that judge no manifests.
+
+mod cli_support;
+
+use std::process::{Command, Stdio};
+
+use cli_support::{Folder, quickstart};
+
+/// A command that reads every setting and serves nothing.
+const JUDGE: [&str; 3] = ["routes", "-f", "q.yaml"];
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("q.yaml", quickstart().replace("port: 8080", "port: 80"));
+    folder
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_file() {
+    let folder = folder();
+    folder.write("transom.yaml", "portOffset: 1000\n");
+    let bound = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let run = folder.run_with(&[&JUDGE, arguments].concat(), variables, "");
+        assert_eq!(run.code, 0, "{run:?}");
+        let line = run.out.lines().nth(1).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(bound(&[], &[]), "*:80");
+    assert_eq!(bound(&["--config", "transom.yaml"], &[]), "*:1080");
+    assert_eq!(bound(&[], &[("TRANSOM_CONFIG", "transom.yaml")]), "*:1080");
+    assert_eq!(bound(&["--config", "transom.yaml"], &[("TRANSOM_PORT_OFFSET", "2000")]), "*:2080");
+    let all = bound(&["--config", "transom.yaml", "--port-offset", "3000"], &[("TRANSOM_PORT_OFFSET", "2000")]);
+    assert_eq!(all, "*:3080");
+}
+
+#[test]
+fn what_is_not_known_is_exit_code_2_and_names_the_nearest() {
+    let folder = folder();
+    folder.write("typo.yaml", "# a comment\nadminAdress: 127.0.0.1:1\n");
+    folder.write("value.yaml", "workers: many\n");
+    for (arguments, variables, words) in [
+        (&["--controler-name", "a.b/c"][..], &[][..], "--controller-name"),
+        (&["--port-offset", "many"], &[], "--port-offset: found \"many\", allowed: a number from 0 to 64512"),
+        (&["--config", "typo.yaml"], &[], "typo.yaml:2: unknown field \"adminAdress\"; did you mean \"adminAddress\"?"),
+        (&["--config", "value.yaml"], &[], "value.yaml:1: workers: found \"many\""),
+        (&["--config", "missing.yaml"], &[], "missing.yaml"),
+        (&[], &[("TRANSOM_LOGLEVEL", "info")], "TRANSOM_LOGLEVEL; did you mean TRANSOM_LOG_LEVEL?"),
+        (&[], &[("TRANSOM_LOG_LEVEL", "inof")], "did you mean \"info\"?"),
+        (&["-o", "jsn"], &[], "json"),
+    ] {
+        let run = folder.run_with(&[&JUDGE, arguments].concat(), variables, "");
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.err.contains(words), "{words}: {run:?}");
+    }
+}
+
+#[test]
+fn every_setting_is_a_flag_of_run() {
+    let help = Folder::new().run(&["run", "--help"]).out;
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/transom.yaml")).unwrap();
+    let mut count = 0;
+    for key in documented.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':')) {
+        let flag: String = key
+            .0
+            .chars()
+            .flat_map(|c| if c.is_uppercase() { vec!['-', c.to_ascii_lowercase()] } else { vec![c] })
+            .collect();
+        assert!(help.contains(&format!("--{flag} ")), "--{flag}: {help}");
+        assert!(help.contains(&format!("TRANSOM_{}", flag.replace('-', "_").to_uppercase())), "{flag}");
+        count += 1;
+    }
+    assert!(count >= 9);
+}
+
+#[test]
+fn run_refuses_what_it_cannot_do() {
+    let folder = Folder::new();
+    for (arguments, words) in [
+        (&["run", "--kubernetes"][..], "not in this version"),
+        (&["run", "--log-level", "inof"], "info"),
+        (&["run", "-R"], "filename"),
+        (&["run", "extra"], "extra"),
+        (&["chek"], "check"),
+        (&["serve"], "serve"),
+        (&[], "Usage"),
+    ] {
+        let run = folder.run(arguments);
+        assert_eq!(run.code, 2, "{arguments:?}: {run:?}");
+        assert!(run.err.contains(words), "{arguments:?}: {run:?}");
+    }
+    let missing = folder.run(&["run", "-f", "missing.yaml", "--admin-address", "127.0.0.1:0"]);
+    assert_eq!(missing.code, 2, "{missing:?}");
+}
+
+#[test]
+fn the_quick_start_is_written_out_once() {
+    let folder = Folder::new();
+    let first = folder.run(&["run", "--write-quickstart", "mine.yaml"]);
+    assert_eq!(first.code, 0, "{first:?}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("mine.yaml")).unwrap(), quickstart());
+    std::fs::write(folder.path().join("mine.yaml"), "edited").unwrap();
+    let second = folder.run(&["run", "--write-quickstart", "mine.yaml"]);
+    assert_eq!(second.code, 3, "{second:?}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("mine.yaml")).unwrap(), "edited");
+    assert_eq!(folder.run(&["run", "--write-quickstart", "-"]).out, quickstart());
+}
+
+#[test]
+fn version_names_what_was_built_against_what() {
+    let folder = Folder::new();
+    let run = folder.run(&["version", "-o", "json"]);
+    let version: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(version["gatewayApi"], "v1.7.0");
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+    let pingora = version["pingora"].as_str().unwrap();
+    assert!(lock.contains(&format!("name = \"pingora\"\nversion = \"{pingora}\"")), "{pingora}");
+    let commit = version["commit"].as_str().unwrap();
+    assert!(commit == "unknown" || (commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit())), "{commit}");
+    for words in [env!("CARGO_PKG_VERSION"), commit, pingora, "v1.7.0"] {
+        assert!(folder.run(&["version"]).out.contains(words));
+    }
+    assert_eq!(folder.run(&["--version"]).code, 0);
+}
+
+#[test]
+fn each_shell_has_a_completion_that_knows_the_commands() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let run = folder.run(&["completion", shell]);
+        assert_eq!(run.code, 0);
+        for word in ["explain", "check", "routes", "port-offset"] {
+            assert!(run.out.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(folder.run(&["completion", "tcsh"]).code, 2);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = folder();
+    for arguments in [&JUDGE[..], &["completion", "bash"], &["check", "-f", "q.yaml"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn an_echo_port_that_is_taken_is_exit_code_3() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = Folder::new().run(&["echo", "--address", "127.0.0.1", "--http-port", &port]);
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(run.err.contains(&port), "{run:?}");
+}
