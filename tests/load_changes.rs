@@ -69,6 +69,9 @@ async fn load() {
     while started.elapsed() < LOAD {
         world.change(changes).await;
         changes += 1;
+        if changes % CHANGES_PER_SECOND == 0 {
+            world.stop_leaving(&transom.get("/config").expect("the admin server answers"));
+        }
         tokio::time::sleep_until((started + Duration::from_secs(1) * changes / CHANGES_PER_SECOND).into()).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -104,6 +107,8 @@ struct World {
     extra_port: u16,
     steady: Vec<Backend>,
     passing: Vec<Backend>,
+    /// Out of the manifests, and still up until the gateway has seen that: as a Pod that terminates.
+    leaving: Vec<Backend>,
 }
 
 struct Backend {
@@ -120,6 +125,7 @@ impl World {
             extra_port: free_port(),
             steady: vec![Backend::start("one").await, Backend::start("two").await],
             passing: Vec::new(),
+            leaving: Vec::new(),
         };
         world.write_gateway(false);
         world.write_certificate();
@@ -140,9 +146,20 @@ impl World {
             _ => {
                 let gone = std::mem::take(&mut self.passing);
                 self.write_endpoints();
-                gone.iter().for_each(|backend| backend.stop.cancel());
+                self.leaving.extend(gone);
             }
         }
+    }
+
+    /// Stops the servers that the gateway does not know any more.
+    fn stop_leaving(&mut self, config: &str) {
+        self.leaving.retain(|backend| {
+            let known = config.contains(&format!("\"{}\"", backend.address));
+            if !known {
+                backend.stop.cancel();
+            }
+            known
+        });
     }
 
     /// As editors do: whole, by rename.
@@ -206,7 +223,8 @@ impl World {
 }
 
 impl Backend {
-    /// A server that answers its name. On stop it accepts no more and lets what is in flight finish.
+    /// A server that answers its name. On stop it accepts what still comes for a moment, as a Pod that got SIGTERM does,
+    /// closes idle connections and lets what is in flight finish.
     async fn start(name: &'static str) -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -215,7 +233,7 @@ impl Backend {
             loop {
                 let (stream, _) = tokio::select! {
                     accepted = listener.accept() => accepted.unwrap(),
-                    () = stopped.cancelled() => return,
+                    () = last_call(&stopped) => return,
                 };
                 let stopped = stopped.clone();
                 tokio::spawn(async move {
@@ -227,7 +245,7 @@ impl Backend {
                     );
                     tokio::select! {
                         _ = connection.as_mut() => {}
-                        () = stopped.cancelled() => {
+                        () = last_call(&stopped) => {
                             connection.as_mut().graceful_shutdown();
                             let _ = connection.await;
                         }
@@ -237,6 +255,12 @@ impl Backend {
         });
         Backend { address, stop }
     }
+}
+
+/// Over when the grace of a stopped Pod is (Kubernetes gives 30 s): until then it goes on serving what reaches it.
+async fn last_call(stopped: &CancellationToken) {
+    stopped.cancelled().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
 }
 
 #[derive(Default)]
