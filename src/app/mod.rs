@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::cli::explain::explain;
 use crate::cli::version::Version;
 use crate::cli::{Failure, Outcome, Sources};
 use crate::config::{self, Config};
@@ -144,12 +145,14 @@ fn translating(config: &Config) -> Settings {
 }
 
 fn state(readiness: &Readiness, telemetry: &Telemetry, view: &watch::View) -> admin::State {
-    let view = view.clone();
+    let (dump, asked) = (view.clone(), view.clone());
     admin::State {
         readiness: readiness.clone(),
         telemetry: telemetry.clone(),
-        config: Arc::new(move || view.dump()),
-        explain: None,
+        config: Arc::new(move || dump.dump()),
+        explain: Some(Arc::new(move |question: &admin::Question| {
+            explain(&asked.reader.current(), &question.method, &question.url, &question.headers)
+        })),
     }
 }
 
