@@ -170,14 +170,14 @@ impl<T> RouteTable<T> {
         if run.first == run.end {
             return Some(run.first);
         }
-        (run.first..run.end).find(|position| self.conditions.fit(*position, facts))
+        self.conditions.first_fit(run.first..run.end, facts)
     }
 
     fn first_regex(&self, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
         let (first, end) = host.regexes;
         (first..end).find(|position| {
             // Method and headers first: they are cheaper than an expression.
-            self.conditions.fit(*position, facts)
+            self.conditions.first_fit(*position..position.saturating_add(1), facts).is_some()
                 && matches!(self.entries.get(*position as usize),
                     Some(RouteEntry { matches, .. }) if matches!(&matches.path, PathMatch::Regex(p) if p.is_match(path)))
         })
