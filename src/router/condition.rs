@@ -6,8 +6,8 @@
 //! of one header cost a comparison each.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use http::header::GetAll;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::pattern::Pattern;
@@ -49,7 +49,7 @@ enum Condition {
 /// A request, and what was looked up in it last.
 pub(super) struct Facts<'r> {
     request: &'r RequestParts<'r>,
-    header: Option<(u32, GetAll<'r, HeaderValue>)>,
+    header: Option<(u32, Option<&'r HeaderValue>, bool)>,
     query: Option<(u32, Option<&'r str>)>,
 }
 
@@ -136,38 +136,35 @@ impl Conditions {
         matches!(self.candidates.get(entry as usize), Some(Candidate { length: 0, method: 0, .. }))
     }
 
-    /// Whether the request is what the entry asks for beside host and path.
+    /// The first of some entries that asks, beside host and path, for what the request is.
     #[inline]
-    pub(super) fn fit(&self, entry: u32, facts: &mut Facts<'_>) -> bool {
-        let Some(candidate) = self.candidates.get(entry as usize) else {
-            return false;
-        };
+    pub(super) fn first_fit(&self, entries: Range<u32>, facts: &mut Facts<'_>) -> Option<u32> {
+        let candidates = self.candidates.get(entries.start as usize..entries.end as usize)?;
+        let at = candidates.iter().position(|candidate| self.fits(*candidate, facts))?;
+        entries.start.checked_add(u32::try_from(at).ok()?)
+    }
+
+    #[inline]
+    fn fits(&self, candidate: Candidate, facts: &mut Facts<'_>) -> bool {
         let by_method = match candidate.method.checked_sub(1) {
             None => true,
             Some(at) => self.methods.get(usize::from(at)).is_some_and(|method| method == facts.request.method),
         };
-        by_method && (candidate.length == 0 || self.hold(*candidate, facts))
-    }
-
-    fn hold(&self, candidate: Candidate, facts: &mut Facts<'_>) -> bool {
         let first = candidate.first as usize;
         let conditions = self.conditions.get(first..first + usize::from(candidate.length));
-        conditions.is_some_and(|conditions| conditions.iter().all(|condition| self.holds(*condition, facts)))
+        by_method && conditions.is_some_and(|all| all.iter().all(|condition| self.holds(*condition, facts)))
     }
 
+    #[inline]
     fn holds(&self, condition: Condition, facts: &mut Facts<'_>) -> bool {
         match condition {
             Condition::Header { name, value } => {
-                let wanted = self.values.of(value);
-                self.header(name, facts).is_some_and(|values| values.iter().any(|v| Some(v.as_bytes()) == wanted))
+                self.any_header(name, facts, |sent| Some(sent.as_bytes()) == self.values.of(value))
             }
-            Condition::HeaderPattern { name, pattern } => {
-                let Some(pattern) = self.patterns.get(pattern as usize) else {
-                    return false;
-                };
-                let is_match = |v: &HeaderValue| std::str::from_utf8(v.as_bytes()).is_ok_and(|v| pattern.is_match(v));
-                self.header(name, facts).is_some_and(|values| values.iter().any(is_match))
-            }
+            Condition::HeaderPattern { name, pattern } => self.patterns.get(pattern as usize).is_some_and(|pattern| {
+                let is_match = |sent: &HeaderValue| pattern.is_match_bytes(sent.as_bytes());
+                self.any_header(name, facts, is_match)
+            }),
             Condition::Query { name, value } => match (self.query(name, facts), self.values.of(value)) {
                 (Some(raw), Some(wanted)) => query::is_equal(raw, wanted),
                 _ => false,
@@ -181,12 +178,30 @@ impl Conditions {
         }
     }
 
+    /// Whether any one of the header's values is wanted.
     #[inline]
-    fn header<'f, 'r>(&self, name: u32, facts: &'f mut Facts<'r>) -> Option<&'f GetAll<'r, HeaderValue>> {
-        if facts.header.as_ref().is_none_or(|(known, _)| *known != name) {
-            facts.header = Some((name, facts.request.headers.get_all(self.headers.get(name as usize)?)));
-        }
-        facts.header.as_ref().map(|(_, values)| values)
+    fn any_header(&self, name: u32, facts: &mut Facts<'_>, is_wanted: impl Fn(&HeaderValue) -> bool) -> bool {
+        let (first, has_more) = match facts.header {
+            Some((known, first, has_more)) if known == name => (first, has_more),
+            _ => self.look_up(name, facts),
+        };
+        first.is_some_and(&is_wanted)
+            || has_more
+                && self
+                    .headers
+                    .get(name as usize)
+                    .is_some_and(|name| facts.request.headers.get_all(name).iter().skip(1).any(is_wanted))
+    }
+
+    /// The first value of a header, and whether there are more, which is rare.
+    fn look_up<'r>(&self, name: u32, facts: &mut Facts<'r>) -> (Option<&'r HeaderValue>, bool) {
+        let Some(wanted) = self.headers.get(name as usize) else {
+            return (None, false);
+        };
+        let mut values = facts.request.headers.get_all(wanted).iter();
+        let (first, has_more) = (values.next(), values.next().is_some());
+        facts.header = Some((name, first, has_more));
+        (first, has_more)
     }
 
     #[inline]

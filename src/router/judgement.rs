@@ -34,7 +34,7 @@ impl HeaderMatch {
     pub fn matches(&self, headers: &HeaderMap) -> bool {
         headers.get_all(&self.name).iter().any(|value| match &self.value {
             ValueMatch::Exact(wanted) => value.as_bytes() == wanted.as_bytes(),
-            ValueMatch::Regex(pattern) => std::str::from_utf8(value.as_bytes()).is_ok_and(|v| pattern.is_match(v)),
+            ValueMatch::Regex(pattern) => pattern.is_match_bytes(value.as_bytes()),
         })
     }
 }

@@ -36,6 +36,12 @@ impl Pattern {
         self.0.is_match(value)
     }
 
+    /// Whether all of `value` is UTF-8 and matches.
+    #[must_use]
+    pub fn is_match_bytes(&self, value: &[u8]) -> bool {
+        std::str::from_utf8(value).is_ok_and(|value| self.is_match(value))
+    }
+
     /// The text it was made from.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -170,14 +170,14 @@ impl<T> RouteTable<T> {
         if run.first == run.end {
             return Some(run.first);
         }
-        (run.first..run.end).find(|position| self.conditions.fit(*position, facts))
+        self.conditions.first_fit(run.first..run.end, facts)
     }
 
     fn first_regex(&self, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
         let (first, end) = host.regexes;
         (first..end).find(|position| {
             // Method and headers first: they are cheaper than an expression.
-            self.conditions.fit(*position, facts)
+            self.conditions.first_fit(*position..position.saturating_add(1), facts).is_some()
                 && matches!(self.entries.get(*position as usize),
                     Some(RouteEntry { matches, .. }) if matches!(&matches.path, PathMatch::Regex(p) if p.is_match(path)))
         })
@@ -234,7 +234,9 @@ fn sort<T>(entries: Vec<RouteEntry<T>>) -> Vec<RouteEntry<T>> {
         (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| precedence(a.2).cmp(&precedence(b.2))).then(a.2.cmp(&b.2))
     });
     let mut places: Vec<Option<RouteEntry<T>>> = entries.into_iter().map(Some).collect();
-    keys.into_iter().filter_map(|key| places.get_mut(key.2 as usize)?.take()).collect()
+    let mut sorted = Vec::with_capacity(places.len()); // exactly: a filter does not tell how much it leaves
+    sorted.extend(keys.into_iter().filter_map(|key| places.get_mut(key.2 as usize)?.take()));
+    sorted
 }
 
 /// Every hostname, numbered in order of precedence.
