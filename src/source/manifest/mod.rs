@@ -232,3 +232,6 @@ impl fmt::Display for ManifestProblem {
         f.write_str(&self.message)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,9 @@ pub fn read(place: Place<'_>, value: Result<Value, Malformed>, keep: Keep, docum
                 line = Outline::read(place.text).duplicate().map_or(line, |(_, second)| second);
             }
             let line = if line == 0 { place.first } else { place.before.saturating_add(line) };
-            documents.add(unreadable(place.file, place.document, line, malformed.message));
+            let mut document = unreadable(place.file, place.document, line, malformed.message);
+            document.location.line = place.first;
+            documents.add(document);
         }
         // Only an explicit `null` is left to come here.
         Ok(Value::Null) => {}

@@ -76,7 +76,13 @@ impl Budget {
 
     /// What is wrong, in our words if it was us who broke off.
     fn malformed(&self, error: &impl fmt::Display, line: Option<u32>) -> Malformed {
-        let message = self.broken.take().unwrap_or_else(|| strip_place(&error.to_string()));
+        let message = self.broken.take().unwrap_or_else(|| {
+            let message = strip_place(&error.to_string());
+            if message.contains("repetition limit exceeded") {
+                return format!("found aliases that expand to a great many values, allowed up to {MAX_NODES}");
+            }
+            if message.contains("recursion limit exceeded") { too_deep() } else { message }
+        });
         Malformed::new(message, line)
     }
 }
