@@ -100,7 +100,7 @@ mod tests {
     fn the_identity_of_a_rule_is_the_hash_of_its_text() {
         for (id, rule) in RULES.iter() {
             let hash = Sha256::digest(rule.text.as_bytes());
-            let hex: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            let hex = hash.iter().take(4).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
             assert_eq!(*id, hex, "{}", rule.text);
         }
     }
