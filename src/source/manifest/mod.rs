@@ -7,7 +7,7 @@
 //! Bounds, each answered by a problem that names it: a file is at most [`MAX_FILE`] bytes, a document at most
 //! [`MAX_DOCUMENT`] bytes, [`MAX_DEPTH`] levels and [`MAX_NODES`] values after aliases are expanded.
 
-mod core;
+mod admission;
 mod outline;
 mod reader;
 mod split;
@@ -60,13 +60,24 @@ pub struct Document {
     pub raw: Option<Box<Value>>,
 }
 
+impl Document {
+    /// Whose document it is: the identity of an object, used or refused, of a kind that Transom holds.
+    #[must_use]
+    pub fn object(&self) -> Option<ObjectRef> {
+        match &self.outcome {
+            Outcome::Object(object) => Some(object.object_ref()),
+            Outcome::Refused { object } => object.clone(),
+            Outcome::NotServed { .. } | Outcome::NotOurs { .. } => None,
+        }
+    }
+}
+
 /// What came of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// An object of a kind that Transom holds, defaults filled in.
     Object(Object),
-    /// A kind of the Gateway API that passed its schema and that Transom does not serve yet, or that is not an
-    /// object of a cluster.
+    /// A kind of the Gateway API that fits its schema, of which Transom serves nothing yet: `XBackend` …
     NotServed {
         /// API group.
         group: String,
@@ -189,7 +200,8 @@ impl<'b> Lines<'b> {
             };
             for part in value::read(text, grammar_of(file)) {
                 let before = chunk.line - 1 + part.lines_before;
-                let outline = if part.value.is_ok() { outline::Outline::read(part.text) } else { Default::default() };
+                let outline =
+                    if part.value.is_ok() { outline::Outline::read(part.text) } else { outline::Outline::default() };
                 documents.push((before, outline));
             }
         }
@@ -211,8 +223,7 @@ fn grammar_of(file: &Path) -> value::Grammar {
 
 fn not_utf8(file: &Arc<Path>, number: u32, chunk: &split::Chunk<'_>, valid: usize) -> Document {
     let before = chunk.bytes.get(..valid).unwrap_or_default();
-    let lines = before.iter().filter(|byte| **byte == b'\n').count();
-    let line = chunk.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+    let line = chunk.line.saturating_add(value::lines_of(before));
     let byte = chunk.bytes.get(valid).copied().unwrap_or_default();
     let mut message = format!("found byte {byte:#04x} at offset {}, allowed UTF-8 text", chunk.offset + valid);
     if chunk.offset == 0 && matches!(chunk.bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
@@ -232,3 +243,9 @@ impl fmt::Display for ManifestProblem {
         f.write_str(&self.message)
     }
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod totality;

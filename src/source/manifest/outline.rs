@@ -97,14 +97,19 @@ impl<'t> Outline<'t> {
     /// Whether a text has more levels of lists and mappings than these.
     pub fn depth_exceeds(text: &str, most: usize) -> bool {
         let mut depth = 0_usize;
-        Parser::new_from_str(text).map_while(Result::ok).any(|(event, _)| {
+        for event in Parser::new_from_str(text) {
             match event {
-                Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
-                Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
-                _ => {}
+                Ok((Event::SequenceStart(..) | Event::MappingStart(..), _)) => depth += 1,
+                Ok((Event::SequenceEnd | Event::MappingEnd, _)) => depth = depth.saturating_sub(1),
+                Ok(_) => {}
+                // The parser looks ahead, and has a bound of its own (255 brackets).
+                Err(error) => return error.info().contains("recursion limit"),
             }
-            depth > most
-        })
+            if depth > most {
+                return true;
+            }
+        }
+        false
     }
 
     /// The line of a field, or of the nearest value around it.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::outline::Outline;
 use super::split::Chunk;
 use super::value::{Malformed, Part};
-use super::{Document, Keep, Location, MAX_OBJECTS, MAX_REFUSED, ManifestProblem, Outcome, Severity, core};
+use super::{Document, Keep, Location, MAX_OBJECTS, MAX_REFUSED, ManifestProblem, Outcome, Severity, admission};
 use crate::api::kind::{GATEWAY_GROUP, GATEWAY_X_GROUP, TRANSOM_GROUP};
 use crate::api::{Kind, Object, ObjectKey, ObjectRef};
 use crate::source::schema::path::{Segment, segments};
@@ -109,7 +109,9 @@ pub fn read(place: Place<'_>, value: Result<Value, Malformed>, keep: Keep, docum
                 line = Outline::read(place.text).duplicate().map_or(line, |(_, second)| second);
             }
             let line = if line == 0 { place.first } else { place.before.saturating_add(line) };
-            documents.add(unreadable(place.file, place.document, line, malformed.message));
+            let mut document = unreadable(place.file, place.document, line, malformed.message);
+            document.location.line = place.first;
+            documents.add(document);
         }
         // Only an explicit `null` is left to come here.
         Ok(Value::Null) => {}
@@ -217,7 +219,7 @@ impl Reader<'_, '_> {
             fields.entry("kind").or_insert_with(|| meta.kind.into());
             let metadata = fields.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
             if let Value::Object(metadata) = metadata {
-                findings.extend(core::place(metadata, known));
+                findings.extend(admission::place(metadata, known));
             }
         }
         let kind = Kind::find(known.group, known.kind);
@@ -232,9 +234,9 @@ impl Reader<'_, '_> {
         };
         schema.complete(&mut value);
         findings.extend(schema.check(&value));
-        findings.extend(core::names(&value, known));
+        findings.extend(admission::names(&value, known));
         if let Some(kind) = kind {
-            findings.extend(core::rules(kind, &value, &findings));
+            findings.extend(admission::rules(kind, &value, &findings));
         }
         let refused = findings.iter().any(|finding| finding.weight == Weight::Refused);
         let mut problems: Vec<ManifestProblem> =
@@ -327,7 +329,7 @@ fn typed(kind: Kind, schema: Schema, mut value: Value) -> Result<Object, String>
     }
     match Object::from_value(kind, value) {
         Ok(mut object) => {
-            core::settle(&mut object);
+            admission::settle(&mut object);
             Ok(object)
         }
         // What serde says quotes the value.

@@ -76,7 +76,13 @@ impl Budget {
 
     /// What is wrong, in our words if it was us who broke off.
     fn malformed(&self, error: &impl fmt::Display, line: Option<u32>) -> Malformed {
-        let message = self.broken.take().unwrap_or_else(|| strip_place(&error.to_string()));
+        let message = self.broken.take().unwrap_or_else(|| {
+            let message = strip_place(&error.to_string());
+            if message.contains("repetition limit exceeded") {
+                return format!("found aliases that expand to a great many values, allowed up to {MAX_NODES}");
+            }
+            if message.contains("recursion limit exceeded") { too_deep() } else { message }
+        });
         Malformed::new(message, line)
     }
 }
@@ -131,7 +137,7 @@ fn read_json<'t>(text: &'t str, body: &'t str, grammar: Grammar) -> Option<Vec<P
     let mut parts = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
-        let lines_before = lines_of(text.get(..text.len() - rest.len()).unwrap_or_default());
+        let lines_before = lines_of(text.get(..text.len() - rest.len()).unwrap_or_default().as_bytes());
         let budget = Budget::new();
         let mut deserializer = serde_json::Deserializer::from_str(rest);
         match (Node { budget: &budget, depth: 0 }).deserialize(&mut deserializer) {
@@ -156,9 +162,9 @@ fn read_json<'t>(text: &'t str, body: &'t str, grammar: Grammar) -> Option<Vec<P
     Some(parts)
 }
 
-/// How many lines end in a text.
-pub fn lines_of(text: &str) -> u32 {
-    u32::try_from(text.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX)
+/// How many lines end in these bytes.
+pub fn lines_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.split(|byte| *byte == b'\n').count().saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
 fn read_yaml(text: &str) -> Result<Value, Malformed> {

@@ -29,7 +29,7 @@ pub fn fits(format: Format, value: &Value) -> bool {
 fn is_base64(text: &str) -> bool {
     let bytes: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).collect();
     let padding = bytes.iter().rev().take_while(|b| **b == b'=').count();
-    bytes.len() % 4 == 0
+    bytes.len().is_multiple_of(4)
         && padding <= 2
         && bytes.iter().rev().skip(padding).all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }

@@ -43,8 +43,8 @@ pub fn fill(sentence: &str, value: &Value) -> String {
     let mut out = String::new();
     let mut rest = sentence;
     while let Some((before, after)) = rest.split_once('{') {
-        out.push_str(before);
         let Some((path, after)) = after.split_once('}') else { break };
+        out.push_str(before);
         let field = path.split('.').filter(|name| !name.is_empty()).try_fold(value, |value, name| value.get(name));
         out.push_str(&field.map_or_else(|| "none".to_owned(), found));
         rest = after;
@@ -148,7 +148,7 @@ mod tests {
         let value = json!({"type": "CORS", "tls": {"mode": "Passthrough"}, "port": 8});
         assert_eq!(fill("{type}, {tls.mode}, {port}, {gone}", &value), r#""CORS", "Passthrough", 8, none"#);
         assert_eq!(fill("it is {}", &json!("x")), r#"it is "x""#);
-        assert_eq!(fill("an open {brace", &json!(1)), "an open brace");
+        assert_eq!(fill("an open {brace", &json!(1)), "an open {brace");
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl<'v> Evaluation<'v> {
                 let first = arguments.next().map(|a| self.evaluate(a)).transpose()?.ok_or(Fault::WrongType)?;
                 let second = arguments.next().map(|a| self.evaluate(a)).transpose()?;
                 let third = arguments.next().map(|a| self.evaluate(a)).transpose()?;
-                call(*function, first, second, third)
+                call(*function, first, second, third.as_ref())
             }
             Expression::Matches(subject, pattern) => match self.evaluate(subject)? {
                 Term::Text(text) => Ok(Term::Bool(pattern.0.is_match(&text))),
@@ -256,7 +256,7 @@ fn calculate<'v>(operator: Operator, a: Term<'v>, b: Term<'v>) -> Answer<'v> {
     }
 }
 
-fn call<'v>(function: Function, first: Term<'v>, second: Option<Term<'v>>, third: Option<Term<'v>>) -> Answer<'v> {
+fn call<'v>(function: Function, first: Term<'v>, second: Option<Term<'v>>, third: Option<&Term<'v>>) -> Answer<'v> {
     if function == Function::Size {
         let size = match &first {
             Term::Elements(elements) => elements.len(),
@@ -287,12 +287,12 @@ fn call<'v>(function: Function, first: Term<'v>, second: Option<Term<'v>>, third
 }
 
 /// Positions count characters, as in CEL.
-fn substring<'v>(text: &str, from: i64, to: Option<Term<'v>>) -> Answer<'v> {
+fn substring<'v>(text: &str, from: i64, to: Option<&Term<'v>>) -> Answer<'v> {
     let length = text.chars().count();
     let from = usize::try_from(from).map_err(|_| Fault::OutOfRange)?;
     let to = match to {
         None => length,
-        Some(Term::Int(to)) => usize::try_from(to).map_err(|_| Fault::OutOfRange)?,
+        Some(Term::Int(to)) => usize::try_from(*to).map_err(|_| Fault::OutOfRange)?,
         Some(_) => return Err(Fault::WrongType),
     };
     if from > to || to > length {

@@ -131,7 +131,7 @@ impl Program {
             return match value {
                 Value::Array(elements) => evaluation
                     .first_broken(elements.iter().map(Term::from), predicate)
-                    .map_or_else(|fault| Verdict::Unclear(fault), |at| at.map_or(Verdict::Holds, Verdict::BrokenAt)),
+                    .map_or_else(Verdict::Unclear, |at| at.map_or(Verdict::Holds, Verdict::BrokenAt)),
                 Value::Object(fields) => {
                     let keys = fields.keys().map(|key| Term::Text(key.as_str().into()));
                     match evaluation.first_broken(keys, predicate) {

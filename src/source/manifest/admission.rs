@@ -26,16 +26,19 @@ fn refused(field: impl Into<String>, message: impl Into<String>) -> Finding {
 
 /// Gives an object its namespace: `default` where none is named, none where its kind has none.
 pub fn place(metadata: &mut Map<String, Value>, kind: &KindSchema) -> Option<Finding> {
-    let named = metadata.get("namespace").and_then(Value::as_str).is_some_and(|namespace| !namespace.is_empty());
+    let absent = metadata.get("namespace").is_none_or(|n| n.is_null() || n.as_str() == Some(""));
     if kind.namespaced {
-        let absent = metadata.get("namespace").is_none_or(|n| n.is_null() || n.as_str() == Some(""));
         if absent {
             metadata.insert("namespace".to_owned(), "default".into());
         }
         return None;
     }
+    // One that is no text stays, to be refused for its type.
+    if !absent && !metadata.get("namespace").is_some_and(Value::is_string) {
+        return None;
+    }
     let namespace = metadata.shift_remove("namespace")?;
-    named.then(|| Finding {
+    (!absent).then(|| Finding {
         field: "metadata.namespace".to_owned(),
         message: format!("found {namespace}, allowed none: a {} belongs to no namespace", kind.kind),
         weight: Weight::UnknownField,
