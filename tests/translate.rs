@@ -4,6 +4,8 @@
 
 #[path = "translate/load.rs"]
 mod load;
+#[path = "translate/properties.rs"]
+mod properties;
 #[path = "translate/render.rs"]
 mod render;
 

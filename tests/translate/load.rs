@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize;
-use transom::api::{Kind, Object};
+use transom::api::{Kind, Object, ObjectMeta};
 use transom::store::{BindState, Change, Event, Resources};
 use transom::translate::{Binds, Origin, Settings};
 
@@ -55,9 +55,24 @@ pub fn object(value: serde_json::Value) -> Result<Object, String> {
 }
 
 fn default_namespace(object: &mut Object) {
+    metadata(object).namespace.get_or_insert_with(|| "default".to_owned());
+}
+
+/// Puts an object into another namespace.
+pub fn move_to(object: &mut Object, namespace: &str) {
+    metadata(object).namespace = Some(namespace.to_owned());
+}
+
+/// Of several objects with one identity the last one.
+pub fn latest(objects: Vec<Object>) -> Vec<Object> {
+    let by_identity: BTreeMap<_, _> = objects.into_iter().map(|object| (object.object_ref(), object)).collect();
+    by_identity.into_values().collect()
+}
+
+fn metadata(object: &mut Object) -> &mut ObjectMeta {
     macro_rules! each {
-        ($($kind:ident),*) => {
-            match object { $(Object::$kind(o) => { o.metadata.namespace.get_or_insert_with(|| "default".to_owned()); })* }
+        ($($kind:ident),* $(,)?) => {
+            match object { $(Object::$kind(o) => &mut o.metadata,)* }
         };
     }
     each!(
@@ -75,8 +90,8 @@ fn default_namespace(object: &mut Object) {
         Service,
         EndpointSlice,
         Secret,
-        ConfigMap
-    );
+        ConfigMap,
+    )
 }
 
 /// Resources of these objects.

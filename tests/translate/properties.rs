@@ -1,0 +1,284 @@
+//! What holds of every set of objects: order does not matter, nothing panics, and what breaks matches less.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use transom::api::{Kind, Object};
+use transom::router::{RequestParts, RouteEntry, RouteTable};
+use transom::snapshot::RuleIndex;
+use transom::store::{Change, Event, Resources};
+use transom::translate::{Translation, translate};
+
+use crate::load;
+use crate::render::render;
+
+/// Everything that a translation says, as text.
+fn said(translation: &Translation) -> String {
+    let wire = serde_json::to_string(&translation.snapshot).expect("a snapshot serialises");
+    format!("{}\n{wire}\n{:?}\n{:?}", render(translation), translation.statuses, translation.findings)
+}
+
+/// The documents of every case, read once.
+fn manifests() -> &'static [Vec<Value>] {
+    static DOCUMENTS: OnceLock<Vec<Vec<Value>>> = OnceLock::new();
+    DOCUMENTS.get_or_init(|| {
+        let text = |folder: PathBuf| std::fs::read_to_string(folder.join("in.yaml")).expect("in.yaml");
+        crate::cases().into_iter().map(|folder| load::documents(&text(folder))).collect()
+    })
+}
+
+/// Every object of all cases in one world: namespaces apart, but for the one class.
+fn world(cases: &[Vec<Value>]) -> Vec<Object> {
+    let mut objects = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        for value in case {
+            let mut object = load::object(value.clone()).expect("an object");
+            if object.kind().namespaced() {
+                let namespace = object.key().namespace;
+                load::move_to(&mut object, &format!("{namespace}-{}", number % 40));
+            }
+            objects.push(object);
+        }
+    }
+    objects
+}
+
+/// A small generator of choices, driven by the numbers that proptest draws and shrinks.
+struct Choices<'c>(std::slice::Iter<'c, u32>);
+
+impl Choices<'_> {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.next().map_or(0, |number| *number as usize % bound.max(1))
+    }
+}
+
+/// What stands in the place of a value: wrong kinds, edges, words of tomorrow.
+fn strange(choices: &mut Choices<'_>) -> Value {
+    let values = [
+        json!(null),
+        json!(0),
+        json!(-1),
+        json!(65535),
+        json!(65536),
+        json!(2_147_483_647),
+        json!(true),
+        json!(""),
+        json!("*"),
+        json!("*."),
+        json!("a..b"),
+        json!("("),
+        json!("/a)|(.*"),
+        json!("10.0.0.1"),
+        json!("::1"),
+        json!("HTTP"),
+        json!("HTTPS"),
+        json!("TCP"),
+        json!("Unheard"),
+        json!("Selector"),
+        json!("/"),
+        json!("//"),
+        json!("gw"),
+        json!("other"),
+        json!("web"),
+        json!("Service"),
+        json!("Secret"),
+        json!("x".repeat(5000)),
+        json!("ä\u{0}€"),
+        json!([]),
+        json!({}),
+        json!([{}]),
+        json!([null]),
+        json!([""]),
+        json!({"a": "b"}),
+    ];
+    values[choices.below(values.len())].clone()
+}
+
+/// Changes one place of a document.
+fn mutate(value: &mut Value, choices: &mut Choices<'_>) {
+    let stop = choices.below(4) == 0;
+    match value {
+        Value::Object(map) if !map.is_empty() && !stop => {
+            let key = map.keys().nth(choices.below(map.len())).expect("a key").clone();
+            if choices.below(8) == 0 {
+                map.remove(&key);
+            } else {
+                mutate(&mut map[&key], choices);
+            }
+        }
+        Value::Array(list) if !list.is_empty() && !stop => {
+            let index = choices.below(list.len());
+            match choices.below(6) {
+                0 => list.push(list[index].clone()),
+                1 => drop(list.remove(index)),
+                _ => mutate(&mut list[index], choices),
+            }
+        }
+        other => *other = strange(choices),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_events_does_not_matter(order in proptest::collection::vec(any::<u32>(), 64), kubernetes: bool) {
+        let objects = world(manifests());
+        let settings = load::settings(&load::CaseSettings { kubernetes, ..load::CaseSettings::default() });
+        // Of two objects of one identity the last one stays: only identities may be shuffled, not versions.
+        let mut unique: Vec<Object> = load::latest(objects);
+        let sorted = load::resources(unique.clone());
+
+        let mut choices = Choices(order.iter());
+        for index in (1..unique.len()).rev() {
+            let drawn = order[index % order.len()] as usize;
+            unique.swap(index, drawn.wrapping_mul(index + 7) % (index + 1));
+        }
+        let mut shuffled = Resources::default();
+        let mut change = Change::default();
+        for (index, object) in unique.iter().enumerate() {
+            shuffled.apply(Event::Apply(object.clone()), &mut change);
+            if choices.below(3) == 0 {
+                shuffled.apply(Event::Apply(unique[index / 2].clone()), &mut change);
+            }
+            if choices.below(3) == 0 {
+                shuffled.apply(Event::Delete(object.object_ref()), &mut change);
+                shuffled.apply(Event::Apply(object.clone()), &mut change);
+            }
+        }
+        let (a, b) = (translate(&sorted, &settings), translate(&shuffled, &settings));
+        prop_assert_eq!(said(&a), said(&b));
+        prop_assert_eq!(a.statuses, b.statuses);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_mutated_object_panics_and_what_is_reported_fits_the_crds(
+        case in any::<proptest::sample::Index>(), numbers in proptest::collection::vec(any::<u32>(), 1..60), kubernetes: bool
+    ) {
+        let cases = manifests();
+        let mut documents = cases[case.index(cases.len())].clone();
+        let mut choices = Choices(numbers.iter());
+        for _ in 0..=choices.below(3) {
+            let index = choices.below(documents.len());
+            mutate(&mut documents[index], &mut choices);
+        }
+        let resources = load::resources(documents.into_iter().filter_map(|value| load::object(value).ok()));
+        let settings = load::settings(&load::CaseSettings { kubernetes, ..load::CaseSettings::default() });
+        let translation = translate(&resources, &settings);
+        said(&translation); // asserts the bounds of conditions on its way
+
+        for (key, gateway) in &translation.statuses.gateways {
+            let spec = &resources.gateways[key].spec;
+            for listener in &spec.listeners {
+                prop_assert!(gateway.listeners.iter().any(|status| status.name == listener.name));
+            }
+        }
+        for bind in translation.snapshot.binds.values() {
+            for entry in bind.listeners.iter().flat_map(|listener| listener.routes.entries()) {
+                prop_assert!(translation.snapshot.rule(entry.value).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_match_never_matches_more(
+        part in 0usize..PARTS.len(), broken in 0usize..20, numbers in proptest::collection::vec(any::<u32>(), 12)
+    ) {
+        let mut choices = Choices(numbers.iter());
+        let sound = one_match(&mut choices);
+        let mut changed = sound.clone();
+        let (pointer, values) = PARTS[part];
+        let Some(place) = changed.pointer_mut(pointer) else { return Ok(()) };
+        *place = json!(values[broken % values.len()]);
+        let pattern = changed.pointer("/path/type") == Some(&json!("RegularExpression"));
+        if pattern && pointer == "/path/value" && !["(", "["].contains(&values[broken % values.len()]) {
+            return Ok(()); // another expression, not a broken one
+        }
+        let before = rules(sound);
+        let after = rules(changed);
+        for request in requests() {
+            let parts = RequestParts {
+                host: "a.example.com",
+                method: &request.0,
+                path: request.1,
+                query: request.2,
+                headers: &request.3,
+            };
+            let (before, after) = (before.find(&parts).is_some(), after.find(&parts).is_some());
+            prop_assert!(before || !after, "{pointer} broken: {} {} matches now", request.0, request.1);
+        }
+    }
+}
+
+/// Places of a match, and what breaks them.
+const PARTS: &[(&str, &[&str])] = &[
+    ("/path/type", &["Glob", "", "exact", "Suffix"]),
+    ("/path/value", &["", "no-slash", "/a//b", "/a/../b", "/%2F", "/a?b", "(", "/a b", "["]),
+    ("/method", &["", "get", "BREW", "G E T"]),
+    ("/headers/0/type", &["", "Near", "regularExpression"]),
+    ("/headers/0/name", &["", "a b", "ä", "a:"]),
+    ("/queryParams/0/type", &["", "Near"]),
+    ("/queryParams/0/name", &[""]),
+];
+
+fn one_match(choices: &mut Choices<'_>) -> Value {
+    let path = [("Exact", "/a"), ("PathPrefix", "/a"), ("RegularExpression", "/a(/.*)?")][choices.below(3)];
+    let mut value = json!({"path": {"type": path.0, "value": path.1}});
+    let mut kind_and_value = || (["Exact", "RegularExpression"][choices.below(2)], ["one", "two"][choices.below(2)]);
+    let (header, query) = (kind_and_value(), kind_and_value());
+    if choices.below(2) == 0 {
+        value["method"] = json!(["GET", "POST"][choices.below(2)]);
+    }
+    if choices.below(2) == 0 {
+        value["headers"] = json!([{"type": header.0, "name": "x-a", "value": header.1}]);
+    }
+    if choices.below(2) == 0 {
+        value["queryParams"] = json!([{"type": query.0, "name": "q", "value": query.1}]);
+    }
+    value
+}
+
+/// The route table of a Gateway with this one match.
+fn rules(matching: Value) -> RouteTable<RuleIndex> {
+    let class = json!({"metadata": {"name": "c"}, "spec": {"controllerName": "transom.dev/gateway-controller"}});
+    let gateway = json!({
+        "metadata": {"name": "gw", "namespace": "default"},
+        "spec": {"gatewayClassName": "c", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    });
+    let route = json!({
+        "metadata": {"name": "r", "namespace": "default"},
+        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"matches": [matching]}]},
+    });
+    let objects = [(Kind::GatewayClass, class), (Kind::Gateway, gateway), (Kind::HttpRoute, route)];
+    let objects = objects.into_iter().map(|(kind, value)| Object::from_value(kind, value).expect("an object"));
+    let translation = translate(&load::resources(objects), &load::settings(&load::CaseSettings::default()));
+    let bind = translation.snapshot.binds.values().next().expect("a bind");
+    let entries: Vec<RouteEntry<RuleIndex>> = bind.listeners[0].routes.entries().cloned().collect();
+    RouteTable::build(entries)
+}
+
+type Request = (http::Method, &'static str, Option<&'static str>, http::HeaderMap);
+
+fn requests() -> Vec<Request> {
+    let mut requests = Vec::new();
+    for method in [http::Method::GET, http::Method::POST] {
+        for path in ["/", "/a", "/a/b", "/ab", "/b"] {
+            for query in [None, Some("q=one"), Some("q=two")] {
+                for header in [None, Some("one"), Some("two")] {
+                    let mut headers = http::HeaderMap::new();
+                    if let Some(value) = header {
+                        headers.insert("x-a", http::HeaderValue::from_static(value));
+                    }
+                    requests.push((method.clone(), path, query, headers));
+                }
+            }
+        }
+    }
+    requests
+}
