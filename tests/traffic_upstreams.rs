@@ -37,16 +37,16 @@ async fn traffic_is_split_by_weight_and_an_invalid_share_is_answered_500() {
     let address = free_address();
     gateway.serve(config.http(address, vec![listener("l", None, rule)]).build()).await;
 
-    const TOTAL: usize = 2000;
+    let total = 2000u32;
     let mut client = Client::h1(address).await;
     let mut seen = BTreeMap::new();
-    for _ in 0..TOTAL {
-        *seen.entry(client.get("http://a.com/").await.unwrap().summary()).or_insert(0usize) += 1;
+    for _ in 0..total {
+        *seen.entry(client.get("http://a.com/").await.unwrap().summary()).or_insert(0u32) += 1;
     }
     for (summary, share) in [("200 a", 0.5), ("200 b", 0.3), ("500 invalid_backend", 0.2)] {
-        let expected = TOTAL as f64 * share;
-        let sigma = (TOTAL as f64 * share * (1.0 - share)).sqrt();
-        let count = seen[summary] as f64;
+        let expected = f64::from(total) * share;
+        let sigma = (f64::from(total) * share * (1.0 - share)).sqrt();
+        let count = f64::from(seen[summary]);
         assert!((count - expected).abs() < 4.0 * sigma, "{summary}: {count}, not {expected}");
     }
     assert_eq!(seen.len(), 3, "{seen:?}");
