@@ -179,7 +179,7 @@ fn span(text: &str, least: Duration) -> Option<Duration> {
         rest = after;
     }
     let span = Duration::from_millis(sum);
-    (!text.is_empty() && (least..=Duration::from_secs(3600)).contains(&span)).then_some(span)
+    (!text.is_empty() && (least..=Duration::from_hours(1)).contains(&span)).then_some(span)
 }
 
 macro_rules! choice {
