@@ -12,7 +12,10 @@ mod value;
 use std::fmt::Write;
 
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
-pub use value::{AccessLog, AdminAddress, ControllerName, LogFormat, LogLevel, PortOffset, Setting, Span, Workers};
+pub use value::{
+    AccessLog, AdminAddress, Connections, ControllerName, HeaderSize, LogFormat, LogLevel, PortOffset, Seconds,
+    Setting, Span, Streams, Timeout, Workers,
+};
 
 /// Prefix of every environment variable that is a setting.
 pub const ENVIRONMENT_PREFIX: &str = "TRANSOM_";
@@ -94,6 +97,26 @@ settings! {
     drain_grace: Span = "5s", Serving;
     /// After the grace: how long requests in flight may take before they are cut off.
     drain_limit: Span = "25s", Serving;
+    /// From accepting a connection to its first byte; after that it is closed.
+    first_byte_timeout: Timeout = "30s", Serving;
+    /// From the first byte of a request's header to its last.
+    header_timeout: Timeout = "10s", Serving;
+    /// Most bytes of a request's header block, request line included; a longer one is answered with 431.
+    header_limit: HeaderSize = "64KiB", Serving;
+    /// From accepting a TLS connection to the end of its handshake.
+    handshake_timeout: Timeout = "10s", Serving;
+    /// How long a client's connection may be idle between two requests.
+    keepalive_timeout: Seconds = "75s", Serving;
+    /// Most concurrent requests of one HTTP/2 connection of a client.
+    http2_streams: Streams = "128", Serving;
+    /// To establish a connection to an endpoint; after that another one is tried.
+    connect_timeout: Timeout = "5s", Serving;
+    /// After which an unused connection to an endpoint is closed.
+    upstream_idle_timeout: Timeout = "60s", Serving;
+    /// Most unused connections to endpoints that are kept, over all workers.
+    upstream_pool: Connections = "2048", Serving;
+    /// After this long without traffic a TCP connection is probed, towards clients and endpoints alike.
+    tcp_keepalive: Seconds = "60s", Serving;
 }
 
 impl Field {
@@ -208,9 +231,9 @@ mod tests {
     fn every_setting_has_a_flag_a_variable_a_key_and_a_documented_range() {
         for field in Config::FIELDS {
             assert!(!field.docs.is_empty() && !field.allowed.is_empty() && !field.default.is_empty(), "{}", field.name);
-            assert!(field.flag().chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+            assert!(field.flag().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
             assert!(field.variable().starts_with("TRANSOM_"));
-            assert!(field.key().chars().all(char::is_alphabetic));
+            assert!(field.key().chars().all(|c| c.is_ascii_alphanumeric()));
         }
         let admin = Field::named("admin_address").unwrap();
         assert_eq!(
@@ -258,6 +281,13 @@ mod tests {
             ("drain_grace", "5"),
             ("drain_grace", "1.5s"),
             ("drain_limit", "25h"),
+            ("connect_timeout", "0s"),
+            ("keepalive_timeout", "1500ms"),
+            ("header_limit", "1KiB"),
+            ("header_limit", "2MiB"),
+            ("header_limit", "64kb"),
+            ("http2_streams", "0"),
+            ("upstream_pool", "0"),
             ("controller_name", "transom"),
             ("controller_name", "/x"),
             ("log_format", ""),
@@ -295,6 +325,13 @@ mod tests {
         ];
         assert_eq!(Config::resolve(&layers(None, &links, &[])).unwrap(), Config::default());
         assert!(refusal(None, &[("TRANSOM_PORT", "8080")], &[]).contains("TRANSOM_PORT;"));
+    }
+
+    #[test]
+    fn sizes_are_written_in_bytes_or_binary_units() {
+        for (text, bytes) in [("65536", 65_536), ("64KiB", 65_536), ("1MiB", 1_048_576)] {
+            assert_eq!(HeaderSize::parse(text), Some(HeaderSize(bytes)), "{text}");
+        }
     }
 
     #[test]

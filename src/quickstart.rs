@@ -220,7 +220,7 @@ mod tests {
         Object::from_value(kind, value).unwrap()
     }
 
-    fn service(annotations: serde_json::Value) -> Event {
+    fn service(annotations: &serde_json::Value) -> Event {
         Event::Apply(object(
             Kind::Service,
             json!({"metadata": {"namespace": "n", "name": "s", "annotations": annotations},
@@ -250,7 +250,7 @@ mod tests {
             started.push(backend.clone());
             Ok("127.0.0.1:4242".parse().unwrap())
         };
-        let mut batch = vec![service(json!({ECHO_ANNOTATION: "v1"}))];
+        let mut batch = vec![service(&json!({ECHO_ANNOTATION: "v1"}))];
         assert!(standins.complete(&mut batch, &mut start).is_empty());
         let mut again = batch[..1].to_vec();
         standins.complete(&mut again, &mut start);
@@ -269,12 +269,12 @@ mod tests {
     fn a_service_that_is_deleted_or_no_longer_annotated_loses_its_endpoints() {
         let standing = || {
             let mut standins = Standins::new();
-            let mut batch = vec![service(json!({ECHO_ANNOTATION: "v1"}))];
+            let mut batch = vec![service(&json!({ECHO_ANNOTATION: "v1"}))];
             standins.complete(&mut batch, &mut |_| Ok("127.0.0.1:1".parse().unwrap()));
             standins
         };
         let key = ObjectKey::new("n", "s");
-        for event in [service(json!({})), Event::Delete(ObjectRef { kind: Kind::Service, key })] {
+        for event in [service(&json!({})), Event::Delete(ObjectRef { kind: Kind::Service, key })] {
             let mut batch = vec![event];
             standing().complete(&mut batch, &mut never);
             let slice = ObjectRef { kind: Kind::EndpointSlice, key: ObjectKey::new("n", "s-transom-echo") };
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_backend_that_cannot_be_started_is_told_and_the_service_is_applied_without_it() {
-        let mut batch = vec![service(json!({ECHO_ANNOTATION: "v1"}))];
+        let mut batch = vec![service(&json!({ECHO_ANNOTATION: "v1"}))];
         let refusals = Standins::new().complete(&mut batch, &mut |_| Err(std::io::ErrorKind::AddrInUse.into()));
         assert_eq!(batch.len(), 1);
         assert_eq!(refusals[0].annotation, ECHO_ANNOTATION);

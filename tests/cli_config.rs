@@ -1,4 +1,5 @@
 //! Settings, and the commands that judge no manifests.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod cli_support;
 

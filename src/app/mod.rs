@@ -82,10 +82,8 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
     tasks.spawn(admin.serve(state(&readiness, &telemetry, &view), stop.clone()));
 
-    let settings =
-        proxy::Settings { workers: NonZeroUsize::new(usize::from(config.workers.0)), ..proxy::Settings::default() };
-    let proxy =
-        proxy::start(settings, reader, &telemetry, ports_bound).map_err(|error| unavailable("data workers", &error))?;
+    let proxy = proxy::start(serving(&config), reader, &telemetry, ports_bound)
+        .map_err(|error| unavailable("data workers", &error))?;
     tasks.spawn(feedback::bound_addresses(proxy.bound(), events.clone()));
     tasks.spawn(objects.follow(first, events, stop.clone()));
 
@@ -144,15 +142,31 @@ fn translating(config: &Config) -> Settings {
     }
 }
 
+fn serving(config: &Config) -> proxy::Settings {
+    proxy::Settings {
+        workers: NonZeroUsize::new(usize::from(config.workers.0)),
+        first_byte_timeout: config.first_byte_timeout.0,
+        header_timeout: config.header_timeout.0,
+        header_limit: config.header_limit.0 as usize,
+        handshake_timeout: config.handshake_timeout.0,
+        keepalive_timeout: config.keepalive_timeout.0,
+        h2_streams: config.http2_streams.0,
+        h2_header_limit: config.header_limit.0,
+        connect_timeout: config.connect_timeout.0,
+        upstream_idle_timeout: config.upstream_idle_timeout.0,
+        upstream_pool: config.upstream_pool.0,
+        tcp_keepalive: config.tcp_keepalive.0,
+        ..proxy::Settings::default()
+    }
+}
+
 fn state(readiness: &Readiness, telemetry: &Telemetry, view: &watch::View) -> admin::State {
-    let (dump, asked) = (view.clone(), view.clone());
+    let (view, reader) = (view.clone(), view.reader.clone());
     admin::State {
         readiness: readiness.clone(),
         telemetry: telemetry.clone(),
-        config: Arc::new(move || dump.dump()),
-        explain: Some(Arc::new(move |question: &admin::Question| {
-            explain(&asked.reader.current(), &question.method, &question.url, &question.headers)
-        })),
+        config: Arc::new(move || view.dump()),
+        explain: Some(Arc::new(move |asked| explain(&reader.current(), &asked.method, &asked.url, &asked.headers))),
     }
 }
 

@@ -79,35 +79,107 @@ impl Setting for PortOffset {
     }
 }
 
+/// Concurrent requests of a connection, 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams(pub u32);
+
+impl Setting for Streams {
+    const ALLOWED: &'static str = "a number from 1 to 65535";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|n: &u16| *n > 0).map(|n| Streams(u32::from(n)))
+    }
+}
+
+/// A number of connections, 1 to 1,000,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections(pub usize);
+
+impl Setting for Connections {
+    const ALLOWED: &'static str = "a number from 1 to 1000000";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|n| (1..=1_000_000).contains(n)).map(Connections)
+    }
+}
+
+/// Bytes of a header block, 4 KiB to 1 MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderSize(pub u32);
+
+impl Setting for HeaderSize {
+    const ALLOWED: &'static str = "a number of bytes, or of KiB or MiB, as 65536 or 64KiB; from 4KiB to 1MiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) = match (text.strip_suffix("KiB"), text.strip_suffix("MiB")) {
+            (Some(number), _) => (number, 1 << 10),
+            (_, Some(number)) => (number, 1 << 20),
+            _ => (text, 1),
+        };
+        let bytes = number.parse::<u32>().ok()?.checked_mul(unit)?;
+        ((4 << 10)..=(1 << 20)).contains(&bytes).then_some(HeaderSize(bytes))
+    }
+}
+
 /// A span of time, 0 to one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
 impl Setting for Span {
-    const ALLOWED: &'static str = "whole numbers with the units h, m, s and ms, as 5s or 1m30s, at most 1h";
+    const ALLOWED: &'static str = "whole numbers with the units h, m, s and ms, as 5s or 1m30s; from 0s to 1h";
 
     fn parse(text: &str) -> Option<Self> {
-        let mut rest = text;
-        let mut sum: u64 = 0;
-        while !rest.is_empty() {
-            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let (number, after) = rest.split_at(digits);
-            let unit = after.len() - after.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
-            let (unit, after) = after.split_at(unit);
-            let milliseconds = match unit {
-                "h" => 3_600_000,
-                "m" => 60_000,
-                "s" => 1_000,
-                "ms" => 1,
-                _ => return None,
-            };
-            // five digits, as the durations of the Gateway API (GEP-2257)
-            let number: u64 = number.parse().ok().filter(|_| digits <= 5)?;
-            sum += number * milliseconds;
-            rest = after;
-        }
-        (!text.is_empty() && sum <= 3_600_000).then(|| Span(Duration::from_millis(sum)))
+        span(text, Duration::ZERO).map(Span)
     }
+}
+
+/// A span of time after which something is given up, 1 millisecond to one hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeout(pub Duration);
+
+impl Setting for Timeout {
+    const ALLOWED: &'static str = "whole numbers with the units h, m, s and ms, as 5s or 1m30s; from 1ms to 1h";
+
+    fn parse(text: &str) -> Option<Self> {
+        span(text, Duration::from_millis(1)).map(Timeout)
+    }
+}
+
+/// A span of time in whole seconds, one second to one hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl Setting for Seconds {
+    const ALLOWED: &'static str = "whole seconds with the units h, m and s, as 75s or 1m15s; from 1s to 1h";
+
+    fn parse(text: &str) -> Option<Self> {
+        span(text, Duration::from_secs(1)).filter(|span| span.subsec_nanos() == 0).map(Seconds)
+    }
+}
+
+/// Reads a span of time from `least` to one hour.
+fn span(text: &str, least: Duration) -> Option<Duration> {
+    let mut rest = text;
+    let mut sum: u64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at(digits);
+        let unit = after.len() - after.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
+        let (unit, after) = after.split_at(unit);
+        let milliseconds = match unit {
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1_000,
+            "ms" => 1,
+            _ => return None,
+        };
+        // five digits, as the durations of the Gateway API (GEP-2257)
+        let number: u64 = number.parse().ok().filter(|_| digits <= 5)?;
+        sum += number * milliseconds;
+        rest = after;
+    }
+    let span = Duration::from_millis(sum);
+    (!text.is_empty() && (least..=Duration::from_hours(1)).contains(&span)).then_some(span)
 }
 
 macro_rules! choice {

@@ -1,5 +1,6 @@
 //! Runs the binary with an empty environment and manifests in a folder of its own.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

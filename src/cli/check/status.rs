@@ -125,13 +125,13 @@ mod tests {
         }
     }
 
-    fn route(written: Value, status: &str) -> Value {
+    fn route(written: &Value, status: &str) -> Value {
         let object = ObjectRef { kind: Kind::HttpRoute, key: ObjectKey::new("n", "r") };
         let parent_ref: ParentReference = serde_json::from_value(json!({"name": "g"})).unwrap();
         let entry = ParentRouteStatus { parent_ref, controller_name: OURS.into(), conditions: vec![accepted(status)] };
         let mut statuses = Statuses::default();
         statuses.routes.insert(object.clone(), RouteStatus { parents: vec![entry] });
-        merged(&object, Some(&written), &statuses, OURS).unwrap()
+        merged(&object, Some(written), &statuses, OURS).unwrap()
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
         let other = json!({"controllerName": "other.example/c", "parentRef": {"name": "g"}, "extra": {"a": [1]},
             "conditions": [{"type": "Accepted", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}]});
         let stale = json!({"controllerName": OURS, "parentRef": {"name": "gone"}, "conditions": []});
-        let status = route(json!({"parents": [other, stale]}), "True");
+        let status = route(&json!({"parents": [other, stale]}), "True");
         let parents = status["parents"].as_array().unwrap();
         assert_eq!(parents.len(), 2);
         assert_eq!(parents[0], other);
@@ -154,10 +154,10 @@ mod tests {
             {"type": "Accepted", "status": "True", "reason": "Old", "lastTransitionTime": "2020-01-01T00:00:00Z"},
             {"type": "example.com/Own", "status": "True", "lastTransitionTime": "2021-01-01T00:00:00Z"}]}]});
         let conditions = |status: &Value| status["parents"][0]["conditions"].as_array().unwrap().clone();
-        let kept = conditions(&route(written.clone(), "True"));
+        let kept = conditions(&route(&written, "True"));
         assert_eq!(kept[0]["type"], "example.com/Own");
         assert_eq!(kept[1]["lastTransitionTime"], "2020-01-01T00:00:00Z");
         assert_eq!(kept[1]["reason"], "Accepted");
-        assert_ne!(conditions(&route(written, "False"))[1]["lastTransitionTime"], "2020-01-01T00:00:00Z");
+        assert_ne!(conditions(&route(&written, "False"))[1]["lastTransitionTime"], "2020-01-01T00:00:00Z");
     }
 }

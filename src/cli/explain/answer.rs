@@ -345,7 +345,7 @@ mod tests {
     fn a_host_without_a_rule_is_no_route_and_a_host_without_a_listener_no_listener() {
         let yaml =
             crate::quickstart::manifest_text().replace("port: 8080", "port: 8080\n      hostname: shop.localhost");
-        let snapshot = fixture::translate(&yaml.replace("path:\n", "path:\n"), 0).snapshot;
+        let snapshot = fixture::translate(&yaml, 0).snapshot;
         let host = |host: &str| explained(&snapshot, "GET", &format!("http://{host}:8080/"), &[]);
         assert_eq!(answered(&host("other.localhost")), (json!(404), "no_listener"));
         let only_header = fixture::translate(
