@@ -83,7 +83,7 @@ settings! {
     /// Added to each listener port below 1024 when it is bound, so that ports 80 and 443 can be served without
     /// privileges: with 8000, port 80 is bound as 8080. Listeners and statuses keep the port that they name.
     port_offset: PortOffset = "0", Translating;
-    /// Where the admin server listens: /livez, /readyz, /metrics and /config. It has no authentication.
+    /// Where the admin server listens: /livez, /readyz, /metrics, /config and /explain. It has no authentication.
     admin_address: AdminAddress = "127.0.0.1:15000", Serving;
     /// Data workers, each one a thread with its own sockets and connection pools. 0 stands for one a core.
     workers: Workers = "0", Serving;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls_pki_types::ServerName;
 
 use crate::api::{EndpointSlice, Kind, Object, ObjectKey, ObjectMeta, ObjectRef, Secret, Service};
 use crate::store::{Batch, Event, SERVICE_NAME_LABEL};
@@ -197,8 +198,13 @@ fn endpoints(service: &Service, key: &ObjectKey, address: SocketAddr) -> Endpoin
 /// A certificate (ECDSA P-256) and its key, as PEM, for the hosts of an annotation.
 fn self_signed(hosts: &str) -> Result<(ByteString, ByteString), String> {
     let names: Vec<String> = hosts.split(',').map(|host| host.trim().to_owned()).filter(|h| !h.is_empty()).collect();
+    let allowed = "DNS names (*.a.example too) and IP addresses, separated by commas";
     if names.is_empty() {
-        return Err("names no host; allowed: DNS names and IP addresses, separated by commas".to_owned());
+        return Err(format!("names no host; allowed: {allowed}"));
+    }
+    let is_host = |name: &&String| ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok();
+    if let Some(bad) = names.iter().find(|name| !is_host(name)) {
+        return Err(format!("found {bad:?}, allowed: {allowed}"));
     }
     let made = || -> Result<(String, String), rcgen::Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -317,7 +323,7 @@ mod tests {
 
     #[test]
     fn hosts_that_no_certificate_can_have_are_refused() {
-        for hosts in ["", " , ", "naïve.localhost"] {
+        for hosts in ["", " , ", "naïve.localhost", "a b", "localhost, *", "a.*.b"] {
             let mut batch = vec![secret(json!({"metadata": {"name": "c",
                 "annotations": {SELF_SIGNED_ANNOTATION: hosts}}}))];
             let refusals = Standins::new().complete(&mut batch, &mut never);
