@@ -90,7 +90,7 @@ impl Controller {
         }
         let took = started.elapsed();
         let generation = self.report.borrow().generation + 1;
-        info!(generation, rules, upstreams, took_us = took.as_micros() as u64, "snapshot published");
+        info!(generation, rules, upstreams, ?took, "snapshot published");
         self.report.send_replace(Report {
             generation,
             statuses: Arc::new(statuses),

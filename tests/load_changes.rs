@@ -138,7 +138,7 @@ impl World {
         match number % 5 {
             0 => self.write_routes(number),
             1 => self.write_certificate(),
-            2 => self.write_gateway(number % 2 == 0),
+            2 => self.write_gateway(number.is_multiple_of(2)),
             3 => {
                 self.passing.push(Backend::start("one").await);
                 self.write_endpoints();
@@ -200,7 +200,7 @@ impl World {
         let mut text = format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: steady, namespace: default}}\nspec:\n  parentRefs: [{{name: edge}}]\n  hostnames: [a.example.com]\n  rules:\n  - backendRefs: [{{name: one, port: 80, weight: {one}}}, {{name: two, port: 80, weight: {two}}}]\n"
         );
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             text.push_str("---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: passing, namespace: default}\nspec:\n  parentRefs: [{name: edge}]\n  hostnames: [a.example.com]\n  rules:\n  - matches: [{path: {value: /two}}]\n    backendRefs: [{name: two, port: 80}]\n");
         }
         self.write("routes.yaml", &text);

@@ -8,4 +8,4 @@ echo "compiler: $(rustc --version); profiles: bench (thin LTO) for criterion, re
 cargo bench --quiet --bench router -- ${FILTER:-}
 cargo bench --quiet --bench translate -- ${FILTER:-}
 cargo build --quiet --release
-TRANSOM_BIN=target/release/transom cargo bench --quiet --bench start
+BINARY_UNDER_TEST=target/release/transom cargo bench --quiet --bench start

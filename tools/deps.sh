@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that what cargo cannot bring is there: a C compiler and cmake (libz-ng-sys and zstd-sys, which
-# Pingora pulls in, build C code). Installs Debian packages as root; otherwise says precisely what is missing.
+# Pingora pulls in, build C code), and curl. Installs Debian packages as root; otherwise says precisely what is missing.
 set -euo pipefail
 
 missing=()
@@ -9,6 +9,7 @@ command -v cmake >/dev/null || missing+=(cmake)
 command -v make >/dev/null || missing+=(make)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v c++ >/dev/null || missing+=(g++)
+command -v curl >/dev/null || missing+=(curl) # the quick start prints lines for it, and a test runs them
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

@@ -73,7 +73,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
-    let (objects, first) = Objects::open(&sources)?;
+    let (objects, first) = Objects::open(&sources, config.controller_name.as_str())?;
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
     let (controller, report) = Controller::new(translating(&config), publisher, objects_read);

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use super::watch::View;
+use crate::api::Object;
 use crate::cli::{Failure, Sources};
 use crate::controller::Report;
 use crate::echo::{self, Echo};
@@ -35,7 +36,7 @@ impl Objects {
     ///
     /// # Errors
     /// A path that does not exist or cannot be opened.
-    pub fn open(sources: &Sources) -> Result<(Objects, Batch), Failure> {
+    pub fn open(sources: &Sources, controller_name: &str) -> Result<(Objects, Batch), Failure> {
         let refusals = Arc::default();
         match sources {
             Sources::QuickStart => {
@@ -45,6 +46,11 @@ impl Objects {
                     Keep::Objects,
                 );
                 let objects = documents.into_iter().filter_map(|document| match document.outcome {
+                    // whatever this controller is called, the quick start is its
+                    Outcome::Object(Object::GatewayClass(mut class)) => {
+                        controller_name.clone_into(&mut class.spec.controller_name);
+                        Some(Event::Apply(Object::GatewayClass(class)))
+                    }
                     Outcome::Object(object) => Some(Event::Apply(object)),
                     _ => None,
                 });

@@ -1,5 +1,6 @@
 //! Certificates: parsed, checked, and redacted wherever they are printed.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -67,7 +68,7 @@ impl Certificate {
             hash.update(der);
         }
         hash.update(key_der.secret_der());
-        let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex(&hash.finalize());
 
         let signing =
             rustls::crypto::ring::sign::any_supported_type(&key_der).map_err(|_| CertificateProblem::BadKey)?;
@@ -99,6 +100,13 @@ impl std::fmt::Debug for Certificate {
             .field("names", &self.names)
             .finish_non_exhaustive()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn leaf_facts(der: &[u8]) -> Option<(Vec<String>, i64)> {

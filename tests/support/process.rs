@@ -13,9 +13,9 @@ pub struct Transom {
     pub admin: SocketAddr,
 }
 
-/// The binary under test: `TRANSOM_BIN` if set (the release build, in benchmarks), else the one cargo built.
+/// The binary under test: `BINARY_UNDER_TEST` if set (the release build, in benchmarks), else the one cargo built.
 pub fn binary() -> PathBuf {
-    std::env::var_os("TRANSOM_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_transom")), PathBuf::from)
+    std::env::var_os("BINARY_UNDER_TEST").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_transom")), PathBuf::from)
 }
 
 /// A port that was free a moment ago.
