@@ -49,6 +49,12 @@ pub fn find(id: &str) -> Option<&'static Rule> {
     RULES.get(id)
 }
 
+/// The texts of all rules.
+#[cfg(test)]
+pub fn all() -> impl Iterator<Item = &'static str> {
+    RULES.values().map(|rule| rule.text.as_str())
+}
+
 impl Rule {
     /// Judges a value; none if it keeps the rule.
     pub fn breach(&'static self, value: &Value) -> Option<Breach> {

@@ -151,3 +151,147 @@ impl Program {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::schema::rule;
+
+    fn verdict(rule: &str, value: &Value) -> Verdict<'static> {
+        let program: &'static Program = Box::leak(Box::new(Program::compile(rule).unwrap()));
+        program.judge(Box::leak(Box::new(value.clone())))
+    }
+
+    /// Every value within a value, and each mapping once more without each of its fields.
+    fn within(value: &Value, out: &mut Vec<Value>) {
+        out.push(value.clone());
+        match value {
+            Value::Array(elements) => {
+                out.push(Value::Array([elements.as_slice(), elements].concat()));
+                for element in elements {
+                    within(element, out);
+                }
+            }
+            Value::Object(fields) => {
+                for name in fields.keys() {
+                    let mut without = fields.clone();
+                    without.remove(name);
+                    out.push(Value::Object(without));
+                }
+                for field in fields.values() {
+                    within(field, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn verdicts_are_those_of_the_crates_own_evaluation() {
+        let sample = json!([
+            {"parentRefs": [{"group": "g", "kind": "k", "name": "n"}, {"group": "g", "kind": "k", "name": "n", "sectionName": "s", "port": 80}]},
+            {"hostnames": ["*.a.b", "a.*", "a_b", "10.0.0.1"]},
+            {"listeners": [
+                {"name": "a", "port": 80, "protocol": "HTTP", "hostname": "a.b"}, {"name": "a", "port": 80, "protocol": "HTTP"},
+                {"name": "t", "port": 443, "protocol": "TLS", "tls": {"mode": "Terminate", "certificateRefs": [], "options": {}}},
+                {"name": "u", "port": 1, "protocol": "UDP", "hostname": "", "tls": {"mode": ""}}]},
+            {"rules": [{
+                "name": "r", "matches": [{"path": {"type": "PathPrefix", "value": "/a/../b"}}, {"path": {"type": "Exact", "value": "a//%2f#/."}}],
+                "filters": [{"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/x"}}},
+                    {"type": "RequestRedirect", "requestRedirect": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/x"}}}],
+                "backendRefs": [{"group": "", "kind": "Service", "name": "s", "filters": [{"type": "CORS", "cors": {"allowHeaders": ["*", "b"]}}]}],
+                "timeouts": {"request": "10s", "backendRequest": "1m"},
+                "sessionPersistence": {"type": "Cookie", "cookie": {"lifetimeType": "Permanent"}}}]},
+            {"method": {"type": "Exact", "service": "a.b", "method": "1"}, "addresses": [{"type": "Hostname", "value": "a.b"}, {"type": "IPAddress", "value": "::1"}]},
+            {"percent": 1, "fraction": {"numerator": 2, "denominator": 1}, "annotations": {"a/b": "c", "_": "d"}},
+            {"type": "URI", "uri": "", "hostname": "h", "caCertificateRefs": [], "wellKnownCACertificates": "System", "mode": "Enabled"},
+            "5s", "90m", "", "x", 5, true
+        ]);
+        let mut values = Vec::new();
+        within(&sample, &mut values);
+        // Functions of Kubernetes, which the crate has not, and changes, which we do not judge.
+        let left_out = ["isIP", "format.", "oldSelf", "substring", "split", "__namespace__"];
+        let programs: Vec<_> = rule::all()
+            .filter(|rule| !left_out.iter().any(|word| rule.contains(word)))
+            .map(|rule| (rule, cel::Program::compile(rule).unwrap(), Program::compile(rule).unwrap()))
+            .collect();
+        let (mut compared, mut held) = (0, 0);
+        for value in &values {
+            let mut context = cel::Context::default();
+            context.add_variable("self", value).unwrap();
+            for (rule, theirs, ours) in &programs {
+                let expected = theirs.execute(&context);
+                let verdict = ours.judge(value);
+                match expected {
+                    Ok(cel::Value::Bool(true)) => assert_eq!(verdict, Verdict::Holds, "{rule} of {value}"),
+                    Ok(cel::Value::Bool(false)) => {
+                        assert!(
+                            matches!(verdict, Verdict::Broken | Verdict::BrokenAt(_) | Verdict::BrokenAtKey(_)),
+                            "{verdict:?}: {rule} of {value}"
+                        );
+                    }
+                    other => {
+                        assert!(
+                            matches!(verdict, Verdict::Unclear(_)),
+                            "{verdict:?}, not {other:?}: {rule} of {value}"
+                        );
+                    }
+                }
+                compared += 1;
+                held += u32::from(verdict == Verdict::Holds);
+            }
+        }
+        assert!(compared > 10_000 && held > 1000, "{compared} {held}");
+    }
+
+    #[test]
+    fn a_side_that_cannot_be_told_does_not_matter_where_the_other_decides() {
+        assert_eq!(verdict("self.a || true", &json!({})), Verdict::Holds);
+        assert_eq!(verdict("self.a && false", &json!({})), Verdict::Broken);
+        assert_eq!(verdict("self.a || false", &json!({})), Verdict::Unclear(Fault::Missing("a".to_owned())));
+    }
+
+    #[test]
+    fn the_first_broken_element_is_named() {
+        assert_eq!(verdict("self.all(x, x < 3)", &json!([1, 5, 7])), Verdict::BrokenAt(1));
+        assert_eq!(verdict("self.all(k, k != 'b')", &json!({"a": 1, "b": 2})), Verdict::BrokenAtKey("b"));
+    }
+
+    #[test]
+    fn functions_of_kubernetes_are_known() {
+        let subdomain = "!format.dns1123Subdomain().validate(self).hasValue()";
+        assert_eq!(verdict(subdomain, &json!("a.b")), Verdict::Holds);
+        assert_eq!(verdict(subdomain, &json!("A")), Verdict::Broken);
+        assert_eq!(verdict("isIP(self)", &json!("::1")), Verdict::Holds);
+        assert_eq!(verdict("isIP(self)", &json!("::ffff:1.2.3.4")), Verdict::Broken);
+        assert_eq!(verdict("self.substring(2) == 'c'", &json!("äbc")), Verdict::Holds);
+        assert_eq!(verdict("self.split('/')[0].size() == 1", &json!("a/b")), Verdict::Holds);
+        assert_eq!(verdict("self.__namespace__ == 'n'", &json!({"namespace": "n"})), Verdict::Holds);
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error_when_compiled() {
+        for rule in [
+            "self.map(x, x) == []",
+            "self.foo()",
+            "other == 1",
+            "self +",
+            "{'a': 1} == self",
+            "self.matches(self)",
+            "self.matches('(')",
+        ] {
+            assert!(Program::compile(rule).is_err(), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_judgement_has_an_end() {
+        let value = json!((0..3000).collect::<Vec<_>>());
+        assert_eq!(
+            verdict("self.all(a, self.all(b, self.all(c, a < 5000)))", &value),
+            Verdict::Unclear(Fault::TooCostly)
+        );
+    }
+}
