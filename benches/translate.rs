@@ -10,6 +10,10 @@ use transom::snapshot::{UpstreamId, UpstreamProtocol};
 use transom::store::{Change, Event, Resources};
 use transom::translate::{Binds, Origin, Settings, endpoints, translate};
 
+/// The binary's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HOSTS: usize = 500;
 const ROUTES_PER_HOST: usize = 10;
 
@@ -90,7 +94,7 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("translate 5,000 HTTPRoutes");
     group.sample_size(30);
     group.bench_function("from scratch", |bencher| {
-        bencher.iter_with_large_drop(|| translate(black_box(&resources), &settings));
+        bencher.iter_batched(|| (), |()| translate(black_box(&resources), &settings), BatchSize::PerIteration);
     });
     let mut edited = resources.clone();
     let mut turn = 0;
