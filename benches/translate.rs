@@ -1,5 +1,6 @@
 //! Translating 5,000 HTTPRoutes (500 hosts of 10): from scratch, after one edit, and one endpoint change.
 //! Run with `cargo bench --bench translate`.
+#![allow(clippy::expect_used, reason = "a bench")]
 
 use std::hint::black_box;
 
