@@ -1,5 +1,6 @@
 //! Translating 5,000 HTTPRoutes (500 hosts of 10): from scratch, after one edit, and one endpoint change.
 //! Run with `cargo bench --bench translate`.
+#![allow(clippy::expect_used, reason = "a bench")]
 
 use std::hint::black_box;
 
@@ -9,6 +10,10 @@ use transom::api::{Kind, Object, ObjectKey};
 use transom::snapshot::{UpstreamId, UpstreamProtocol};
 use transom::store::{Change, Event, Resources};
 use transom::translate::{Binds, Origin, Settings, endpoints, translate};
+
+/// The binary's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const HOSTS: usize = 500;
 const ROUTES_PER_HOST: usize = 10;
@@ -90,7 +95,7 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("translate 5,000 HTTPRoutes");
     group.sample_size(30);
     group.bench_function("from scratch", |bencher| {
-        bencher.iter_with_large_drop(|| translate(black_box(&resources), &settings));
+        bencher.iter_batched(|| (), |()| translate(black_box(&resources), &settings), BatchSize::PerIteration);
     });
     let mut edited = resources.clone();
     let mut turn = 0;

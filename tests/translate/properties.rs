@@ -200,8 +200,8 @@ proptest! {
         if pattern && pointer == "/path/value" && !["(", "["].contains(&values[broken % values.len()]) {
             return Ok(()); // another expression, not a broken one
         }
-        let before = rules(sound);
-        let after = rules(changed);
+        let before = rules(&sound);
+        let after = rules(&changed);
         for request in requests() {
             let parts = RequestParts {
                 host: "a.example.com",
@@ -245,7 +245,7 @@ fn one_match(choices: &mut Choices<'_>) -> Value {
 }
 
 /// The route table of a Gateway with this one match.
-fn rules(matching: Value) -> RouteTable<RuleIndex> {
+fn rules(matching: &Value) -> RouteTable<RuleIndex> {
     let class = json!({"metadata": {"name": "c"}, "spec": {"controllerName": "transom.dev/gateway-controller"}});
     let gateway = json!({
         "metadata": {"name": "gw", "namespace": "default"},

@@ -154,8 +154,6 @@ fn action(snapshot: &Snapshot, action: &Action) -> String {
             };
             upstreams.shares().iter().map(share).collect::<Vec<_>>().join(", ")
         }
-        #[allow(unreachable_patterns, reason = "actions of later issues")]
-        other => format!("{other:?}"),
     }
 }
 

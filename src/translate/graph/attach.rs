@@ -62,7 +62,6 @@ pub enum Target {
 }
 
 /// What attaching needs to know.
-#[derive(Debug)]
 pub struct Parents<'a> {
     resources: &'a Resources,
     origin: Origin,

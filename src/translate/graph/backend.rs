@@ -27,7 +27,6 @@ pub struct UpstreamNode {
 }
 
 /// Services, and every port of them that was asked for, resolved once however many routes forward to it.
-#[derive(Debug)]
 pub struct Backends<'a> {
     resources: &'a Resources,
     grants: &'a Grants<'a>,

@@ -15,7 +15,6 @@ const CHAIN: &str = "tls.crt";
 const KEY: &str = "tls.key";
 
 /// Certificates, each parsed once however many listeners present it.
-#[derive(Debug)]
 pub struct Certificates<'a> {
     resources: &'a Resources,
     grants: &'a Grants<'a>,

@@ -12,7 +12,7 @@ use crate::translate::Origin;
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Labels of namespaces.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Namespaces<'a> {
     resources: &'a Resources,
     origin: Origin,
