@@ -66,6 +66,35 @@ async fn alpn_decides_what_is_spoken() {
 }
 
 #[tokio::test]
+async fn answers_of_every_size_arrive_whole_over_every_way() {
+    let echo = Echo::start("a").await;
+    let mut gateway = Gateway::start();
+    let (plain, secure) = (free_address(), free_address());
+    let mut config = Config::default();
+    let rule = config.to("a", echo.address);
+    let spec = |tls| ListenerSpec { name: "l", hostname: None, tls, routes: vec![(None, "/", rule)] };
+    let certificates = ListenerTls { certificates: vec![tls::certificate(&["a.com"])] };
+    let config = config.http(plain, vec![spec(None)]).https(secure, vec![spec(Some(certificates))]);
+    gateway.serve(config.build()).await;
+
+    let h1 = connect(secure, "a.com", &tls::client(&["http/1.1"])).await.unwrap();
+    let h2 = connect(secure, "a.com", &tls::client(&["h2"])).await.unwrap();
+    let mut clients = [
+        Client::h1(plain).await,
+        Client::h2(plain).await,
+        Client::h1_over(h1).await.unwrap(),
+        Client::h2_over(h2).await.unwrap(),
+    ];
+    for client in &mut clients {
+        for size in [0, 1, 3_000, 4_096, 4_097, 16_384, 70_000, 3_000_000] {
+            let answer = client.get(&format!("https://a.com/bytes/{size}")).await.unwrap();
+            assert_eq!(answer.status, 200);
+            assert!(answer.body.as_bytes() == support::upstream::pattern(size), "{size}: {}", answer.body.len());
+        }
+    }
+}
+
+#[tokio::test]
 async fn tls12_is_still_spoken() {
     let echo = Echo::start("a").await;
     let mut gateway = Gateway::start();

@@ -139,6 +139,42 @@ async fn a_header_block_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_target_or_a_number_of_fields_beyond_the_limit_is_refused() {
+    let echo = Echo::start("a").await;
+    let (_gateway, address) = gateway_to(echo.address, Settings::default()).await;
+    for mut client in [Client::h1(address).await, Client::h2(address).await] {
+        let long = client.get(&format!("http://a.com/{}", "x".repeat(17 * 1024))).await.unwrap();
+        assert_eq!(long.summary(), "414 header_too_large");
+        let mut request = hyper::Request::get("http://a.com/");
+        for number in 0..140 {
+            request = request.header(format!("x-{number}"), "1");
+        }
+        let many = client.send(request.body(http_body_util::Full::default()).unwrap()).await.unwrap();
+        assert_eq!(many.summary(), "431 header_too_large");
+    }
+    assert_eq!(echo.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_does_not_lose_its_answer() {
+    let mut gateway = Gateway::start();
+    let mut config = Config::default();
+    let dead = config.to("dead", free_address());
+    let address = free_address();
+    let spec =
+        support::config::ListenerSpec { name: "l", hostname: None, tls: None, routes: vec![(None, "/dead", dead)] };
+    gateway.serve(config.http(address, vec![spec]).build()).await;
+    for (path, expected) in [("/", "404 no_route"), ("/dead", "503 connect_failed")] {
+        let mut tcp = TcpStream::connect(address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3000000\r\n\r\n");
+        tcp.write_all(head.as_bytes()).await.unwrap();
+        tcp.write_all(&vec![b'x'; 3_000_000]).await.unwrap();
+        let answer = read_all(&mut tcp).await;
+        assert!(answer.ends_with(&format!("{expected}\n")), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let echo = Echo::start("a").await;
     let (_gateway, address) = gateway_to(echo.address, Settings::default()).await;

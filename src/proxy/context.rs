@@ -9,7 +9,7 @@ use super::upstream::{Choice, Ticket, UpstreamLoad};
 use crate::snapshot::{Listener, Rule, RuleIndex};
 use crate::telemetry::{ActiveRequest, ListenerLabels, Reason, RouteLabels};
 
-/// Endpoints that are tried for one request, where connecting fails.
+/// Endpoints that are tried for one request.
 const MAX_TRIES: usize = 3;
 
 /// A request on its way.
@@ -139,9 +139,15 @@ impl Forwarding {
         self.failed.len() < MAX_TRIES && self.upstream.has_other_than(&self.failed)
     }
 
-    /// A kept connection turned out to be dead: the next try may go anywhere.
-    pub fn connection_was_stale(&mut self) {
-        self.choice = None;
+    /// A connection ended before an answer: the next try goes to another endpoint, if there is one.
+    pub fn broke_off(&mut self) -> bool {
+        let Some(choice) = self.choice.take() else { return false };
+        self.failed.push(choice.address);
+        let other = self.failed.len() < MAX_TRIES && self.upstream.has_other_than(&self.failed);
+        if !other {
+            self.failed.clear();
+        }
+        other
     }
 
     /// Ends the work in flight.

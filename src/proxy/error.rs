@@ -1,6 +1,7 @@
 //! From what failed to what is answered: one table.
 
-use pingora::{Error, ErrorSource, ErrorType};
+use http::Method;
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use crate::telemetry::Reason;
 
@@ -16,6 +17,37 @@ pub struct Failure {
 impl Failure {
     const fn answered(status: u16, reason: Reason) -> Self {
         Failure { status: Some(status), reason }
+    }
+}
+
+/// Whether a request that was on its way to an endpoint may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It may have been processed, and twice would be once too often.
+    Never,
+    /// To any endpoint.
+    Anywhere,
+    /// To another endpoint only.
+    Elsewhere,
+}
+
+impl Repeat {
+    /// By what failed, of a request whose answer has not begun.
+    ///
+    /// Where the endpoint says that it did not process it (HTTP/2: GOAWAY, REFUSED_STREAM), any request may be sent
+    /// again. Where the connection just ended, RFC 9110, 9.2.2 holds: "A proxy MUST NOT automatically retry
+    /// non-idempotent requests." An idempotent one is sent again if the connection was kept from before, because
+    /// then the endpoint has most likely closed it for being idle. A safe one (9.2.1: "essentially read-only") goes
+    /// to another endpoint in any case: an endpoint that is just going away costs it nothing.
+    pub fn of(error: &Error, method: &Method, reused: bool) -> Repeat {
+        let ended = error.esource() == &ErrorSource::Upstream
+            && (error.retry == RetryType::ReusedOnly || *error.etype() == ErrorType::WriteError);
+        match error.retry {
+            RetryType::Decided(true) => Repeat::Anywhere,
+            _ if ended && reused && method.is_idempotent() => Repeat::Anywhere,
+            _ if ended && method.is_safe() => Repeat::Elsewhere,
+            _ => Repeat::Never,
+        }
     }
 }
 
@@ -73,6 +105,24 @@ fn downstream(kind: &ErrorType) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_does_no_harm_is_sent_again() {
+        let mut ended = Error::new_up(ErrorType::ConnectionClosed);
+        ended.retry = RetryType::ReusedOnly;
+        assert_eq!(Repeat::of(&ended, &Method::GET, true), Repeat::Anywhere);
+        assert_eq!(Repeat::of(&ended, &Method::PUT, true), Repeat::Anywhere);
+        assert_eq!(Repeat::of(&ended, &Method::POST, true), Repeat::Never);
+        assert_eq!(Repeat::of(&ended, &Method::GET, false), Repeat::Elsewhere);
+        assert_eq!(Repeat::of(&ended, &Method::PUT, false), Repeat::Never);
+        let slow = Error::new_up(ErrorType::ReadTimedout);
+        assert_eq!(Repeat::of(&slow, &Method::GET, true), Repeat::Never);
+        let mut refused = Error::new_up(ErrorType::H2Error);
+        refused.set_retry(true);
+        assert_eq!(Repeat::of(&refused, &Method::POST, false), Repeat::Anywhere);
+        let client = Error::new_down(ErrorType::WriteError);
+        assert_eq!(Repeat::of(&client, &Method::GET, true), Repeat::Never);
+    }
 
     #[test]
     fn the_table_holds() {

@@ -26,7 +26,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use context::RequestContext;
+use context::{Forwarding, Matched, RequestContext};
+use error::Repeat;
 use listener::connection::{Connection, Phase};
 use serving::WorkerState;
 use upstream::headers::{self, ClientSide};
@@ -85,7 +86,7 @@ impl ProxyHttp for GatewayProxy {
         context: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let other = context.forwarding.as_mut().is_some_and(context::Forwarding::connect_failed);
+        let other = context.forwarding.as_mut().is_some_and(Forwarding::connect_failed);
         error.set_retry(other && error::is_connect(error.etype()) && !session.as_ref().retry_buffer_truncated());
         error
     }
@@ -97,7 +98,7 @@ impl ProxyHttp for GatewayProxy {
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
         let connection = connection(session)?;
-        let listener = context.matched.as_ref().and_then(context::Matched::listener);
+        let listener = context.matched.as_ref().and_then(Matched::listener);
         let client = ClientSide {
             address: connection.peer.ip(),
             port: listener.map_or(connection.bind.port(), |listener| listener.port),
@@ -131,16 +132,14 @@ impl ProxyHttp for GatewayProxy {
         context: &mut RequestContext,
         reused: bool,
     ) -> Box<Error> {
-        // A request that may have been processed is not sent again, unless that does no harm and the connection,
-        // kept from before, was most likely closed by the endpoint just then.
-        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated() {
-            error.retry.decide_reuse(reused);
-        } else {
-            error.set_retry(false);
-        }
-        if let Some(forwarding) = context.forwarding.as_mut().filter(|_| error.retry()) {
-            forwarding.connection_was_stale();
-        }
+        let begun = is_begun(session) || session.as_ref().retry_buffer_truncated();
+        let again = !begun
+            && match Repeat::of(&error, &session.req_header().method, reused) {
+                Repeat::Never => false,
+                Repeat::Anywhere => context.forwarding.as_mut().map(Forwarding::broke_off).is_some(),
+                Repeat::Elsewhere => context.forwarding.as_mut().is_some_and(Forwarding::broke_off),
+            };
+        error.set_retry(again);
         error
     }
 
@@ -148,11 +147,13 @@ impl ProxyHttp for GatewayProxy {
         let failure = error::classify(error);
         context.reason = failure.reason;
         context.error = Some(error.to_string());
-        let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
         match failure.status {
-            Some(status) if !begun => {
+            Some(status) if !is_begun(session) => {
                 session.set_keepalive(None);
                 let _ = respond::answer(session, status, failure.reason).await;
+                if session.req_header().version != Version::HTTP_2 && !session.is_body_done() {
+                    session.shutdown().await; // in stages: the client is still sending
+                }
             }
             Some(_) if session.req_header().version == Version::HTTP_10 => {
                 // Only the end of the connection marks the end of this answer: it must not look like a good one.
@@ -187,7 +188,7 @@ impl ProxyHttp for GatewayProxy {
             code: session.response_written().map_or(0, |response| response.status.as_u16()),
             reason: context.reason,
             client: Some(connection.peer),
-            upstream: context.forwarding.as_ref().and_then(context::Forwarding::last_endpoint),
+            upstream: context.forwarding.as_ref().and_then(Forwarding::last_endpoint),
             duration: context.started.elapsed(),
             upstream_duration,
             bytes_received: session.body_bytes_read() as u64,
@@ -222,6 +223,11 @@ impl GatewayProxy {
         }
         session.set_pipelining_enabled(true);
     }
+}
+
+/// Whether the client has been sent the beginning of an answer.
+fn is_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|response| !response.status.is_informational())
 }
 
 /// The facts of the connection that a request came on.

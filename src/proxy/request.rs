@@ -24,6 +24,11 @@ pub struct Refusal {
     pub reason: Reason,
 }
 
+/// Bytes of a request's target.
+const TARGET_LIMIT: usize = 16 * 1024;
+/// Fields of a request's header block.
+const FIELD_LIMIT: usize = 128;
+
 const INVALID: Refusal = Refusal { status: 400, reason: Reason::RequestInvalid };
 
 /// Finds where a request goes and notes it in the context. Host and path of the request are brought into the one
@@ -39,6 +44,12 @@ pub fn admit(
 ) -> Result<(), Refusal> {
     if request.method == Method::CONNECT {
         return Err(Refusal { status: 405, reason: Reason::RequestInvalid });
+    }
+    if request.raw_path().len() > TARGET_LIMIT {
+        return Err(Refusal { status: 414, reason: Reason::HeaderTooLarge });
+    }
+    if request.headers.len() > FIELD_LIMIT {
+        return Err(Refusal { status: 431, reason: Reason::HeaderTooLarge });
     }
     context.host = settle_host(request)?;
     settle_path(request)?;

@@ -24,14 +24,18 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::buffer::WriteBuffer;
 use super::connection::{Connection, Phase};
 use crate::proxy::settings::Settings;
+
+/// For how long and for how many bytes a client that was answered is listened to before the connection is dropped.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Bytes of an HTTP/2 client's connection preface: from then on the frames bound themselves.
 const H2_PREFACE_LENGTH: usize = 24;
@@ -252,8 +256,13 @@ impl<S: Transport> Drop for Downstream<S> {
 
 #[async_trait]
 impl<S: Transport> Shutdown for Downstream<S> {
+    /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
+    /// is still sending a body when it is answered would otherwise lose the answer.
     async fn shutdown(&mut self) {
-        let _ = AsyncWriteExt::shutdown(self).await;
+        if AsyncWriteExt::shutdown(self).await.is_ok() {
+            let rest = (&mut self.io).take(LINGER_BYTES);
+            let _ = timeout(LINGER_TIME, tokio::io::copy(&mut { rest }, &mut tokio::io::sink())).await;
+        }
     }
 }
 

@@ -116,6 +116,11 @@ impl Echo {
     }
 }
 
+/// What `/bytes/N` answers: no two places of it look the same for long.
+pub fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| b"abcdefghijklmnopqrstuvwxyz"[(at ^ (at >> 8) ^ (at >> 16)) % 26]).collect()
+}
+
 async fn answer(
     name: &'static str,
     pause: Duration,
@@ -125,6 +130,10 @@ async fn answer(
     let received = body.collect().await.map_or(0, |body| body.to_bytes().len());
     tokio::time::sleep(pause).await;
     let target = parts.uri.path_and_query().map_or(String::new(), ToString::to_string);
+    if let Some(length) = target.strip_prefix("/bytes/") {
+        let body = pattern(length.parse().unwrap());
+        return Ok(Response::new(Full::from(body)));
+    }
     let mut text = format!(
         "name: {name}\nmethod: {}\ntarget: {target}\nversion: {:?}\nauthority: {}\nbody: {received}\n",
         parts.method,
