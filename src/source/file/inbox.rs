@@ -92,10 +92,9 @@ fn mark_of(kind: EventKind) -> Option<Mark> {
         // whoever creates a file writes it next; a link has no close to wait for, and is looked at when nothing follows
         EventKind::Create(CreateKind::File | CreateKind::Any | CreateKind::Other)
         | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any | ModifyKind::Other) => Some(Mark::Writing),
-        // its two halves were told before
-        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Mark::Complete),
-        EventKind::Access(_) => None,
+        // reading changes nothing, and of a rename both halves were told before
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
         EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Any | EventKind::Other => {
             Some(Mark::Complete)
         }

@@ -17,11 +17,12 @@ mod scan;
 mod tree;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as channel};
@@ -113,8 +114,8 @@ impl FileSource {
             }
         }
         tree.list();
-        tree.read_changed(&std::collections::HashSet::new());
-        let settled = tree.picture.settle(None);
+        tree.read_changed(&HashSet::new());
+        let settled = tree.picture.settle(Instant::now(), Duration::ZERO);
         let provenance = Provenance::default();
         provenance.update(settled.moved);
         let problems = tree.problems();

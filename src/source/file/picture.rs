@@ -15,10 +15,6 @@ use crate::store::{Batch, Event};
 
 use super::problem::{Cause, FileProblem, Skip, Skipped, SkippedKind};
 
-/// How long an object must be gone before it is taken away. An edit may move it (a rename, delete and recreate, cut
-/// and paste between two files), and that must not cost a request.
-pub const GRACE: Duration = Duration::from_millis(30);
-
 /// What came of reading a file.
 #[derive(Debug)]
 pub enum Reading {
@@ -129,9 +125,10 @@ impl Picture {
         files
     }
 
-    /// What changed since the last time. Objects gone for less than [`GRACE`] are left for
-    /// [`next_burial`](Self::next_burial); at `now: None` (a first load) nothing waits.
-    pub fn settle(&mut self, now: Option<Instant>) -> Settled {
+    /// What changed since the last time. An object is taken away only when it has been gone for the time of `grace`:
+    /// an edit may move it (a rename, delete and recreate, cut and paste between two files), and that must not cost a
+    /// request.
+    pub fn settle(&mut self, now: Instant, grace: Duration) -> Settled {
         let mut settled = Settled::default();
         for identity in std::mem::take(&mut self.touched) {
             let Some(mut claim) = self.claims.remove(&identity) else { continue };
@@ -154,9 +151,7 @@ impl Picture {
                 }
             } else if claim.served.is_none() {
                 continue;
-            } else if let Some(now) = now
-                && now < *claim.gone_since.get_or_insert(now) + GRACE
-            {
+            } else if now < *claim.gone_since.get_or_insert(now) + grace {
                 self.touched.insert(Arc::clone(&identity));
             } else {
                 settled.batch.push(Event::Delete(ObjectRef::clone(&identity)));
@@ -168,10 +163,9 @@ impl Picture {
         settled
     }
 
-    /// When an object that is gone now will have been gone long enough.
-    pub fn next_burial(&self) -> Option<Instant> {
-        let gone = self.touched.iter().filter_map(|identity| self.claims.get(identity)?.gone_since);
-        gone.min().map(|since| since + GRACE)
+    /// Since when the first of the objects is gone that are not taken away yet.
+    pub fn gone_since(&self) -> Option<Instant> {
+        self.touched.iter().filter_map(|identity| self.claims.get(identity)?.gone_since).min()
     }
 
     /// Everything that is wrong, sorted.
@@ -274,5 +268,180 @@ fn duplicate(first: &Slot, other: &Slot) -> FileProblem {
             message: format!("the same object stands at {}:{line}, which is used; this one is not", file.display()),
             severity: Severity::Refused,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{Kind, ObjectKey};
+    use crate::source::manifest::{Keep, parse};
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_millis(30);
+
+    /// A Service of this name whose one port is `port`; not a number: refused.
+    fn service(name: &str, port: &str) -> String {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{ports: [{{port: {port}}}]}}\n"
+        )
+    }
+
+    fn put(picture: &mut Picture, file: &str, text: &str) {
+        let file = Path::new(file);
+        picture.put(file, Reading::Documents(parse(file, text.as_bytes(), Keep::Objects)));
+    }
+
+    /// What changed once every grace is over: `+name:port` and `-name`.
+    fn changes(picture: &mut Picture) -> Vec<String> {
+        let now = Instant::now();
+        let mut batch = picture.settle(now, GRACE).batch;
+        batch.extend(picture.settle(now + GRACE, GRACE).batch);
+        let say = |event: Event| match event {
+            Event::Apply(Object::Service(s)) => {
+                let port = s.spec.unwrap().ports.unwrap()[0].port;
+                format!("+{}:{port}", s.metadata.name.unwrap())
+            }
+            Event::Delete(gone) => format!("-{}", gone.key.name),
+            other => panic!("{other:?}"),
+        };
+        batch.into_iter().map(say).collect()
+    }
+
+    fn messages(picture: &Picture) -> Vec<String> {
+        picture.problems().into_iter().map(|p| p.problem.to_string()).collect()
+    }
+
+    #[test]
+    fn only_what_changed_is_an_event() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &(service("one", "1") + &service("two", "2")));
+        assert_eq!(messages(&picture), [""; 0]);
+        assert_eq!(changes(&mut picture), ["+one:1", "+two:2"]);
+        put(&mut picture, "a.yaml", &(service("two", "3") + &service("one", "1")));
+        assert_eq!(changes(&mut picture), ["+two:3"]);
+        put(&mut picture, "a.yaml", &service("two", "3"));
+        assert_eq!(changes(&mut picture), ["-one"]);
+        picture.put(Path::new("a.yaml"), Reading::Gone);
+        assert_eq!(changes(&mut picture), ["-two"]);
+        assert!(picture.files.is_empty() && picture.claims.is_empty() && picture.touched.is_empty());
+    }
+
+    #[test]
+    fn an_object_handed_out_is_not_kept() {
+        let mut picture = Picture::default();
+        for _ in 0..2 {
+            put(&mut picture, "a.yaml", &service("one", "1"));
+            changes(&mut picture);
+            assert!(picture.files.values().flat_map(|f| &f.slots).all(|slot| slot.object.is_none()));
+        }
+    }
+
+    #[test]
+    fn an_object_that_moves_to_another_file_is_never_taken_away() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &service("one", "1"));
+        changes(&mut picture);
+        let now = Instant::now();
+        picture.put(Path::new("a.yaml"), Reading::Gone);
+        assert!(picture.settle(now, GRACE).batch.is_empty());
+        assert_eq!(picture.gone_since(), Some(now));
+        put(&mut picture, "b.yaml", &service("one", "1"));
+        assert_eq!(changes(&mut picture), [""; 0]);
+        assert_eq!(picture.gone_since(), None);
+    }
+
+    #[test]
+    fn a_broken_document_keeps_its_object_and_no_other() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &(service("one", "1") + &service("two", "2")));
+        changes(&mut picture);
+        put(&mut picture, "a.yaml", &service("one", "much"));
+        assert_eq!(changes(&mut picture), ["-two"]);
+        assert_eq!(picture.problems().len(), 1);
+        put(&mut picture, "a.yaml", &service("one", "4"));
+        assert_eq!(changes(&mut picture), ["+one:4"]);
+        assert_eq!(messages(&picture), [""; 0]);
+    }
+
+    #[test]
+    fn a_document_that_names_nobody_keeps_every_object_of_its_file() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &(service("one", "1") + &service("two", "2")));
+        put(&mut picture, "b.yaml", &service("three", "3"));
+        changes(&mut picture);
+        put(&mut picture, "a.yaml", &(service("one", "5") + "---\nkind: [\n"));
+        picture.put(Path::new("b.yaml"), Reading::Gone);
+        assert_eq!(changes(&mut picture), ["+one:5", "-three"]);
+        put(&mut picture, "a.yaml", &service("one", "5"));
+        assert_eq!(changes(&mut picture), ["-two"]);
+    }
+
+    #[test]
+    fn a_document_renamed_and_broken_at_once_keeps_its_object() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &service("one", "1"));
+        changes(&mut picture);
+        put(&mut picture, "a.yaml", &service("uno", "much"));
+        assert_eq!(changes(&mut picture), [""; 0]);
+        put(&mut picture, "a.yaml", &service("uno", "1"));
+        assert_eq!(changes(&mut picture), ["+uno:1", "-one"]);
+    }
+
+    #[test]
+    fn what_was_never_good_keeps_nothing_else() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &(service("one", "1") + &service("two", "much")));
+        assert_eq!(changes(&mut picture), ["+one:1"]);
+        put(&mut picture, "a.yaml", &service("two", "much"));
+        assert_eq!(changes(&mut picture), ["-one"]);
+    }
+
+    #[test]
+    fn an_unreadable_file_keeps_its_objects() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &service("one", "1"));
+        changes(&mut picture);
+        picture.put(Path::new("a.yaml"), Reading::Unreadable("no permission".to_owned()));
+        assert_eq!(changes(&mut picture), [""; 0]);
+        assert_eq!(messages(&picture), ["a.yaml:1: no permission"]);
+    }
+
+    #[test]
+    fn of_two_objects_with_one_identity_the_first_in_path_order_is_used() {
+        let mut picture = Picture::default();
+        put(&mut picture, "b.yaml", &service("one", "2"));
+        put(&mut picture, "a.yaml", &("\n".to_owned() + &service("one", "1") + &service("one", "3")));
+        assert_eq!(changes(&mut picture), ["+one:1"]);
+        let found = messages(&picture);
+        assert_eq!(found.len(), 2);
+        for (message, place) in found.iter().zip(["a.yaml:8", "b.yaml:2"]) {
+            assert!(message.starts_with(place) && message.contains("a.yaml:3"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_second_takes_over_when_the_first_goes() {
+        let mut picture = Picture::default();
+        put(&mut picture, "b.yaml", &service("one", "2"));
+        assert_eq!(changes(&mut picture), ["+one:2"]);
+        put(&mut picture, "a.yaml", &service("one", "1"));
+        assert_eq!(changes(&mut picture), ["+one:1"]);
+        picture.put(Path::new("a.yaml"), Reading::Gone);
+        // what b.yaml holds was handed out before: it is asked for again, and until then what is there stays
+        assert_eq!(picture.wanted().into_iter().collect::<Vec<_>>(), [Arc::from(Path::new("b.yaml"))]);
+        put(&mut picture, "b.yaml", &service("one", "2"));
+        assert_eq!(changes(&mut picture), ["+one:2"]);
+        assert_eq!(messages(&picture), [""; 0]);
+    }
+
+    #[test]
+    fn a_place_is_told_for_every_object_in_use() {
+        let mut picture = Picture::default();
+        put(&mut picture, "a.yaml", &(service("zero", "1") + &service("one", "1")));
+        let one = ObjectRef { kind: Kind::Service, key: ObjectKey::new("shop", "one") };
+        let moved = picture.settle(Instant::now(), GRACE).moved;
+        let place = moved.into_iter().find(|(object, _)| **object == one).unwrap().1.unwrap();
+        assert_eq!((&*place.file, place.line, place.document), (Path::new("a.yaml"), 7, 1));
     }
 }

@@ -30,6 +30,10 @@ const QUIET: Duration = Duration::from_millis(5);
 const RUSH: Duration = Duration::from_millis(100);
 /// A file that is held open is read when nothing was written to it for this long.
 const OPEN_WRITER: Duration = Duration::from_millis(30);
+/// How long an object must be gone before it is taken away,
+const GRACE: Duration = Duration::from_millis(30);
+/// and how long while files are being written: it may be on its way.
+const BUSY_GRACE: Duration = Duration::from_secs(1);
 /// How often every stamp is compared: not every file system tells what happens (network mounts, shared folders of a
 /// virtual machine).
 const BACKSTOP: Duration = Duration::from_secs(5);
@@ -121,6 +125,9 @@ impl Follower {
             self.everything = true;
         }
         for (path, (mark, at)) in news.marks {
+            if self.source.tree.concern(&path) == Concern::Nothing {
+                continue; // the neighbours of a given path may be many and busy
+            }
             let (begin, last) = self.rush.unwrap_or((at, at));
             self.rush = Some((begin.min(at), last.max(at)));
             self.pending.insert(path, (mark, at));
@@ -140,7 +147,12 @@ impl Follower {
             (at, _) => at,
         };
         let scan = self.last_scan + interval(self.polling);
-        [change, self.source.tree.picture.next_burial()].into_iter().flatten().fold(scan, Instant::min)
+        let burial = self.source.tree.picture.gone_since().map(|since| since + self.grace());
+        [change, burial].into_iter().flatten().fold(scan, Instant::min)
+    }
+
+    fn grace(&self) -> Duration {
+        if self.pending.is_empty() { GRACE } else { BUSY_GRACE }
     }
 
     /// Waits for that or for news. Answers whether to go on.
@@ -232,9 +244,10 @@ impl Follower {
 
     /// Sends what changed, tells what is wrong. Answers whether to go on.
     fn publish(&mut self) -> bool {
+        let grace = self.grace();
         let FileSource { tree, problems, provenance } = &mut self.source;
         tree.read_wanted();
-        let settled = tree.picture.settle(Some(Instant::now()));
+        let settled = tree.picture.settle(Instant::now(), grace);
         provenance.update(settled.moved);
         let wrong = tree.problems();
         if **problems.borrow() != wrong {
@@ -264,4 +277,79 @@ fn interval(polling: bool) -> Duration {
 fn identity_of(folder: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(folder).ok().filter(fs::Metadata::is_dir)?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{Event, EventKind, Flag};
+
+    use crate::source::manifest::Keep;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn service(port: u16) -> String {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s, namespace: shop}}\nspec: {{ports: [{{port: {port}}}]}}\n"
+        )
+    }
+
+    /// A follower without a watcher, and what it sends.
+    fn blind(folder: &Path) -> (Follower, mpsc::Receiver<Batch>) {
+        let (source, _) = FileSource::open(vec![folder.to_path_buf()], false, Keep::Objects).unwrap();
+        let (to, events) = mpsc::channel(1);
+        let mut follower = Follower::new(source, to, CancellationToken::new(), Handle::current());
+        follower.watcher = None;
+        (follower, events)
+    }
+
+    #[tokio::test]
+    async fn where_nothing_can_be_watched_files_are_looked_at_every_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut follower, mut events) = blind(folder.path());
+        follower.polling = true;
+        let following = tokio::task::spawn_blocking(move || follower.run());
+        for port in 1..3 {
+            fs::write(folder.path().join("a.yaml"), service(port)).unwrap();
+            let batch = tokio::time::timeout(DEADLINE, events.recv()).await.unwrap().unwrap();
+            assert_eq!(batch.len(), 1);
+        }
+        drop(events);
+        tokio::time::timeout(DEADLINE, following).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn lost_events_make_every_file_be_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut follower, mut events) = blind(folder.path());
+        follower.look_at_everything();
+        follower.everything = false;
+        fs::write(folder.path().join("a.yaml"), service(1)).unwrap();
+        follower.inbox.put(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        follower.collect();
+        let now = Instant::now();
+        assert!(follower.due(now) <= now);
+        tokio::task::spawn_blocking(move || assert!(follower.act(now))).await.unwrap();
+        assert_eq!(events.recv().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_change_waits_only_while_others_rush_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut follower, _events) = blind(folder.path());
+        follower.everything = false;
+        let now = Instant::now();
+        let at = |milliseconds| now + Duration::from_millis(milliseconds);
+        follower.pending.insert(folder.path().join("a.yaml"), (Mark::Complete, now));
+        follower.rush = Some((now, now));
+        assert_eq!(follower.due(now), now);
+        follower.last_sent = Some(now);
+        assert_eq!(follower.due(at(1)), now + QUIET);
+        follower.rush = Some((now, at(99)));
+        follower.last_sent = Some(at(90));
+        assert_eq!(follower.due(at(99)), now + RUSH);
+        follower.pending.insert(folder.path().join("a.yaml"), (Mark::Writing, at(99)));
+        assert_eq!(follower.due(at(150)), at(99) + OPEN_WRITER);
+    }
 }
