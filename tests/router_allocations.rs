@@ -45,6 +45,9 @@ fn allocations(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
+/// Name, host, method, path, query, headers, and what is found.
+type Case<'a> = (&'a str, &'a str, &'a Method, &'a str, Option<&'a str>, &'a HeaderMap, Option<usize>);
+
 fn table(size: usize) -> RouteTable<usize> {
     let header = |value: &str| HeaderMatch {
         name: HeaderName::from_static("x-version"),
@@ -63,7 +66,7 @@ fn table(size: usize) -> RouteTable<usize> {
             _ => {}
         }
         RouteEntry {
-            hostname: Some(if host % 2 == 0 { Hostname::Exact(name) } else { Hostname::Wildcard(name) }),
+            hostname: Some(if host.is_multiple_of(2) { Hostname::Exact(name) } else { Hostname::Wildcard(name) }),
             matches,
             order: RouteOrder { created: 0, route: format!("ns/r{host}"), rule: 0, index: 0 },
             value: number % 5,
@@ -81,7 +84,7 @@ fn no_lookup_allocates() {
     let deep_path = format!("/api{}", "/a".repeat(5_000));
     let long_query = format!("{}&q=a%20b", "x=%41".repeat(3_000));
     let (get, post) = (Method::GET, Method::POST);
-    let cases: [(&str, &str, &Method, &str, Option<&str>, &HeaderMap, Option<usize>); 11] = [
+    let cases: [Case<'_>; 11] = [
         ("exact path", "h0.example.com", &get, "/exact", None, &none, Some(0)),
         ("prefix", "h0.example.com", &get, "/api/x", None, &none, Some(4)),
         ("header", "h0.example.com", &get, "/api/x", None, &with_header, Some(1)),

@@ -1,4 +1,5 @@
 //! The checks of the fuzz targets `path` and `regex`, run over their seeds and over random input.
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::path::Path;
 

@@ -53,6 +53,8 @@ pub enum PathRank<'a> {
     Regex(Reverse<usize>),
     /// ""Prefix" path match with largest number of characters." A trailing slash is ignored.
     Prefix(Reverse<usize>, &'a str),
+    /// What does not begin with `/` is no path and takes none.
+    Nowhere,
 }
 
 /// "Method match."
@@ -154,6 +156,7 @@ impl<'a> PathRank<'a> {
     #[must_use]
     pub fn of(path: &'a PathMatch) -> Self {
         match path {
+            PathMatch::Exact(text) | PathMatch::Prefix(text) if !text.starts_with('/') => PathRank::Nowhere,
             PathMatch::Exact(path) => PathRank::Exact(Reverse(path.len()), path),
             PathMatch::Regex(pattern) => PathRank::Regex(Reverse(pattern.text().len())),
             PathMatch::Prefix(prefix) => {

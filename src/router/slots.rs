@@ -5,7 +5,7 @@
 //! cache line here, one that misses mostly one too: that is why it stands here instead of a general hash map, whose
 //! control bytes and buckets lie apart.
 
-/// Slots of eight bytes, at most three quarters of them taken, probed in a line.
+/// Slots of eight bytes, at most half of them taken, probed in a line: fuller is smaller, but measurably slower.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slots {
     slots: Box<[Slot]>,
@@ -22,7 +22,7 @@ struct Slot {
 impl Slots {
     /// Room for `items` without growing.
     pub(super) fn with_room(items: usize) -> Self {
-        let size = if items == 0 { 0 } else { items + items / 3 + 2 };
+        let size = if items == 0 { 0 } else { items * 2 + 1 };
         Slots { slots: vec![Slot::default(); size].into_boxed_slice(), taken: 0 }
     }
 
@@ -44,7 +44,7 @@ impl Slots {
     /// Stores `position` under `hash`; whether an equal item is there already is for the caller to ask before.
     /// `rehash` tells the hash of a stored position again.
     pub(super) fn insert(&mut self, hash: u64, position: u32, rehash: impl Fn(u32) -> u64) {
-        if (self.taken + 1) * 4 > self.slots.len() * 3 {
+        if (self.taken + 1) * 2 > self.slots.len() {
             let old = std::mem::replace(self, Slots::with_room((self.taken + 1) * 2));
             for position in old.slots.iter().filter_map(|slot| slot.position.checked_sub(1)) {
                 self.place(rehash(position), position);

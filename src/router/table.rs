@@ -17,7 +17,7 @@ use super::condition::{Conditions, Facts, Packer};
 use super::host_map::HostMap;
 use super::hostname::Hostname;
 use super::path_index::{Depths, HostKey, PathIndex, Run};
-use super::precedence::{HostnameRank, Precedence, significant_prefix};
+use super::precedence::{HostnameRank, PathRank, Precedence};
 use super::route_match::{PathMatch, RequestParts};
 
 /// Every match of a listener, ready to be searched.
@@ -79,13 +79,13 @@ impl<T: Clone> RouteTable<T> {
         }
         let conditions = packer.finish();
 
-        let runs = |kind: fn(&PathMatch) -> bool| {
-            let same = |a: &&RouteEntry<T>, b: &&RouteEntry<T>| a.hostname == b.hostname && same_path(a, b);
-            let of_kind: Vec<&RouteEntry<T>> = entries.iter().filter(|entry| kind(&entry.matches.path)).collect();
-            of_kind.chunk_by(same).count()
+        let runs = |kind: fn(PathRank<'_>) -> bool| {
+            let of_host = entries.chunk_by(|a, b| a.hostname == b.hostname);
+            let runs = of_host.flat_map(|of_host| of_host.chunk_by(same_path)).filter_map(|run| run.first());
+            runs.filter(|first| kind(PathRank::of(&first.matches.path))).count()
         };
-        let exact = PathIndex::with_room(runs(|path| matches!(path, PathMatch::Exact(_))));
-        let prefixes = PathIndex::with_room(runs(|path| matches!(path, PathMatch::Prefix(_))));
+        let exact = PathIndex::with_room(runs(|path| matches!(path, PathRank::Exact(..))));
+        let prefixes = PathIndex::with_room(runs(|path| matches!(path, PathRank::Prefix(..))));
 
         let values = entries.iter().map(|entry| entry.value.clone()).collect();
         let mut table =
@@ -195,20 +195,16 @@ impl<T> RouteTable<T> {
                 let start = position;
                 position = start.saturating_add(u32::try_from(run.len()).unwrap_or(u32::MAX));
                 let end = if self.conditions.is_free(start) { start } else { position };
-                match run.first().map(|entry| &entry.matches.path) {
-                    Some(PathMatch::Exact(path)) => {
+                match run.first().map(|entry| PathRank::of(&entry.matches.path)) {
+                    Some(PathRank::Exact(_, path)) => {
                         host.exact_lengths |= length_bit(path);
                         self.exact.push_exact(key, path, start..end);
                     }
-                    Some(PathMatch::Regex(_)) => {
-                        let first = if host.regexes.1 == 0 { start } else { host.regexes.0 };
-                        host.regexes = (first, position);
+                    Some(PathRank::Regex(_)) => {
+                        host.regexes = (start, position);
                     }
-                    // An empty prefix is not `/`: it must not come to take every path.
-                    Some(PathMatch::Prefix(prefix)) if prefix.starts_with('/') => {
-                        prefixes.push((significant_prefix(prefix), start..end));
-                    }
-                    Some(PathMatch::Prefix(_)) | None => {}
+                    Some(PathRank::Prefix(_, prefix)) => prefixes.push((prefix, start..end)),
+                    Some(PathRank::Nowhere) | None => {}
                 }
             }
             for (prefix, run) in prefixes.into_iter().rev() {
@@ -226,7 +222,7 @@ fn sort<T>(entries: Vec<RouteEntry<T>>) -> Vec<RouteEntry<T>> {
         .zip(&entries)
         .map(|(position, entry)| {
             let host = entry.hostname.as_ref().and_then(|hostname| numbers.get(hostname));
-            (host.copied().unwrap_or(u32::MAX), path_class(&entry.matches.path), position)
+            (host.copied().unwrap_or(u32::MAX), path_class(PathRank::of(&entry.matches.path)), position)
         })
         .collect();
     let precedence = |position: u32| entries.get(position as usize).map(Precedence::of);
@@ -255,25 +251,24 @@ fn host_numbers<T>(entries: &[RouteEntry<T>]) -> HashMap<&Hostname, u32, foldhas
     numbers
 }
 
-/// Kind and length of a path as one number, in the order of [`PathRank`](super::precedence::PathRank).
-fn path_class(path: &PathMatch) -> u32 {
+/// Kind and length of a path as one number, in the same order.
+fn path_class(path: PathRank<'_>) -> u32 {
     let (kind, length) = match path {
-        PathMatch::Exact(path) => (0, path.len()),
-        PathMatch::Regex(pattern) => (1, pattern.text().len()),
-        PathMatch::Prefix(prefix) => (2, significant_prefix(prefix).len()),
+        PathRank::Exact(length, _) => (0, length.0),
+        PathRank::Regex(length) => (1, length.0),
+        PathRank::Prefix(length, _) => (2, length.0),
+        PathRank::Nowhere => (3, 0),
     };
     let longest = (1 << 30) - 1;
     let length = u32::try_from(length).unwrap_or(longest).min(longest);
     kind << 30 | (longest - length)
 }
 
-/// Whether two entries of one host stand under the same path.
+/// Whether two entries of one host stand under the same path; expressions are one list.
 fn same_path<T>(a: &RouteEntry<T>, b: &RouteEntry<T>) -> bool {
-    match (&a.matches.path, &b.matches.path) {
-        (PathMatch::Exact(a), PathMatch::Exact(b)) => a == b,
-        (PathMatch::Prefix(a), PathMatch::Prefix(b)) => significant_prefix(a) == significant_prefix(b),
-        (PathMatch::Regex(_), PathMatch::Regex(_)) => true,
-        _ => false,
+    match (PathRank::of(&a.matches.path), PathRank::of(&b.matches.path)) {
+        (PathRank::Regex(_), PathRank::Regex(_)) => true,
+        (a, b) => a == b,
     }
 }
 

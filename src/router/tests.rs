@@ -309,6 +309,10 @@ fn a_path_that_is_none_never_matches() {
         to("empty").exact(""),
     ];
     check(&table, &[("h/", None), ("h/a", None), ("h/a/b", None)]);
+    // Nor beside what is one, however they rank among each other.
+    let table = [to("empty").prefix("").method(Method::GET).rule(0), to("root").prefix("/").rule(1)];
+    check(&table, &[("h/", Some("root")), ("h/a", Some("root"))]);
+    check(&[to("empty").prefix("").rule(1), to("root").method(Method::PUT)], &[("h/", None), ("PUT h/", Some("root"))]);
 }
 
 #[test]
