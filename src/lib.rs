@@ -34,7 +34,7 @@
 //!    that cannot be compiled never matches, and never matches more. (`tests/translate.rs`, `router` properties)
 //! 7. **Feedback is input.** Bound addresses return as events. Nothing calls back.
 //! 8. **Serving outlives its source.** A source that fails keeps the last snapshot. Ready means: the first complete
-//!    snapshot is applied and its ports are bound. (`tests/live.rs`)
+//!    snapshot is applied and its ports are bound. (`tests/files.rs`, `tests/cli_run.rs`, `tests/traffic_listeners.rs`)
 //! 9. **Everyone computes, only the leader writes.** (with the cluster)
 //! 10. **Two kinds of runtime.** Watching, translating and admin run on a small runtime of their own; traffic runs on
 //!     one current-thread runtime per core. (`tests/load_changes.rs`)
