@@ -56,8 +56,8 @@ impl fmt::Display for ObjectRef {
 
 macro_rules! objects {
     ($($kind:ident($type:ty)),* $(,)?) => {
-        /// Any object that Transom holds.
-        #[derive(Debug, Clone, PartialEq)]
+        /// Any object that Transom holds. Its `Debug` is kind and key: what a Secret holds is in no log.
+        #[derive(Clone, PartialEq)]
         #[allow(missing_docs, reason = "one variant a kind, named as the kind")]
         pub enum Object {
             $($kind(Box<$type>),)*
@@ -129,6 +129,12 @@ impl Object {
     #[must_use]
     pub fn object_ref(&self) -> ObjectRef {
         ObjectRef { kind: self.kind(), key: self.key() }
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Object({})", self.object_ref())
     }
 }
 

@@ -6,6 +6,7 @@
 mod event;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 
 use crate::api::backend_tls_policy::BackendTlsPolicy;
@@ -24,8 +25,9 @@ pub use event::{Batch, BindState, Event};
 /// Label by which an EndpointSlice names its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// Every object held, by kind and key, and the observed facts.
-#[derive(Debug, Clone, Default)]
+/// Every object held, by kind and key, and the observed facts. Its `Debug` tells how many there are of each kind:
+/// what a Secret holds is in no log.
+#[derive(Clone, Default)]
 #[allow(missing_docs, reason = "one map a kind, named as the kind")]
 pub struct Resources {
     pub gateway_classes: BTreeMap<ObjectKey, GatewayClass>,
@@ -178,6 +180,16 @@ impl Resources {
     }
 }
 
+impl fmt::Debug for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut resources = f.debug_struct("Resources");
+        for (kind, count) in self.counts() {
+            resources.field(kind, &count);
+        }
+        resources.field("binds", &self.binds).finish_non_exhaustive()
+    }
+}
+
 /// The Service that an EndpointSlice belongs to, by its label.
 #[must_use]
 pub fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
@@ -198,4 +210,31 @@ fn put<T: PartialEq>(map: &mut BTreeMap<ObjectKey, T>, key: ObjectKey, object: T
     }
     map.insert(key, object);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_secret_holds_is_in_no_debug_output() {
+        let secret = json!({"metadata": {"namespace": "n", "name": "s", "annotations": {"copy": "hunter2"}},
+            "stringData": {"tls.key": "hunter2"}, "data": {"other": "aHVudGVyMg=="}});
+        let batch: Batch = vec![Event::Apply(Object::from_value(Kind::Secret, secret).unwrap())];
+        let told = format!("{batch:?} {batch:#?}");
+        assert!(told.contains("Secret n/s"), "{told}");
+        let panicked = std::panic::catch_unwind(|| Err::<(), _>(batch.clone()).unwrap()).unwrap_err();
+        let panicked = panicked.downcast_ref::<String>().unwrap();
+        let mut resources = Resources::default();
+        for event in batch {
+            resources.apply(event, &mut Change::default());
+        }
+        for text in [&told, panicked, &format!("{resources:?} {resources:#?}")] {
+            // as text, and as the numbers of a list of bytes
+            assert!(!text.contains("hunter2") && !text.contains("104, 117, 110") && !text.contains("aHVu"), "{text}");
+        }
+        assert!(format!("{resources:?}").contains("Secret: 1"));
+    }
 }
