@@ -11,7 +11,7 @@ use crate::controller::Report;
 use crate::quickstart::Refusal;
 use crate::snapshot::{Reader, Snapshot};
 use crate::source::file::{FileProblem, Provenance, Skipped};
-use crate::telemetry::{ProblemStage, SeriesLabels, Telemetry};
+use crate::telemetry::{ProblemStage, SeriesLabels, Telemetry, few};
 use crate::translate::{Finding, Severity};
 
 /// Shared views of every part that has something to tell. Cheap to clone.
@@ -42,6 +42,7 @@ impl View {
             refusals: &refusals,
             findings: &report.findings,
             provenance: &self.provenance,
+            once: &BTreeMap::new(),
         }
         .diagnostics()
     }
@@ -89,13 +90,19 @@ pub async fn follow(mut view: View, telemetry: Telemetry) {
         telemetry.config().published(report.generation, report.took);
         let served = Served::of(&view.reader.current());
         telemetry.retain_series(|labels| served.has(labels));
-        for new in problems.difference(&told) {
+        let more = few(problems.difference(&told), |new| {
             let place = view.provenance.find(&new.object);
             let (file, line) = place.map_or((String::new(), 0), |at| (at.file.display().to_string(), at.line));
             tracing::warn!(object = %new.object, field = new.field, reason = new.reason, file, line, "{}", new.message);
+        });
+        if more > 0 {
+            tracing::warn!(more, "and {more} more problems; `transom check` and /config name them all");
         }
-        for gone in told.difference(&problems) {
+        let more = few(told.difference(&problems), |gone| {
             tracing::info!(object = %gone.object, field = gone.field, reason = gone.reason, "no longer a problem");
+        });
+        if more > 0 {
+            tracing::info!(more, "and {more} more are no longer a problem");
         }
         told = problems;
     }

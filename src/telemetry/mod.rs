@@ -5,6 +5,7 @@
 //! lock and shares no cache line with another: each counts for itself ([`Recorder`]), and a scrape adds them up.
 
 pub mod access_log;
+mod few;
 pub mod log;
 pub mod metrics;
 pub mod reason;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access_log::AccessLog;
+pub use few::few;
 pub use metrics::{BuildLabels, ConfigMetrics, ProblemStage, SeriesLabels};
 pub use reason::Reason;
 pub use recorder::{ActiveRequest, Recorder};

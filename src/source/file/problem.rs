@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::api::ObjectRef;
 use crate::source::manifest::{Location, ManifestProblem, Severity};
+use crate::telemetry::few;
 
 /// Something wrong with a file or a document in it. What was good before stays in use.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,13 +113,19 @@ impl ProblemLog {
             })
             .collect();
         let before: BTreeSet<&ProblemKey> = self.problems.keys().collect();
-        for (key @ (file, object, field, message), line) in &now {
-            if !before.contains(key) {
-                tracing::warn!(file = %file.display(), line, object, field, "{message}");
-            }
+        let new = now.iter().filter(|(key, _)| !before.contains(key));
+        let more = few(new, |((file, object, field, message), line)| {
+            tracing::warn!(file = %file.display(), line, object, field, "{message}");
+        });
+        if more > 0 {
+            tracing::warn!(more, "and {more} more problems in files; `transom check` and /config name them all");
         }
-        for (file, object, field, message) in before.into_iter().filter(|key| !now.contains_key(*key)) {
+        let gone = before.into_iter().filter(|key| !now.contains_key(*key));
+        let more = few(gone, |(file, object, field, message)| {
             tracing::info!(file = %file.display(), object, field, "no longer: {message}");
+        });
+        if more > 0 {
+            tracing::info!(more, "and {more} more problems in files are no longer there");
         }
         self.problems = now;
     }
