@@ -137,7 +137,11 @@ impl<'a> Parents<'a> {
         if !taken.is_empty() {
             Ok(taken)
         } else if !named {
-            Err(AttachProblem::NoMatchingParent)
+            Err(AttachProblem::NoMatchingParent {
+                section: reference.section_name.clone(),
+                port: reference.port,
+                listeners: gateway.listeners.iter().map(|there| (there.name(), there.listener.port)).collect(),
+            })
         } else if other_hosts.is_empty() {
             Err(AttachProblem::NotAllowed(refusals))
         } else {

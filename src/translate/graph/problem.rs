@@ -150,8 +150,8 @@ pub enum CertificateFault<'a> {
 /// Why a route does not attach to a parent. In the order in which they are looked at.
 #[derive(Debug, Clone)]
 pub enum AttachProblem<'a> {
-    /// No listener has that section name and port.
-    NoMatchingParent,
+    /// No listener has that section name and port; these are the names and ports that there are.
+    NoMatchingParent { section: Option<String>, port: Option<i32>, listeners: Vec<(&'a str, i32)> },
     /// None of these listeners allows the route.
     NotAllowed(Vec<Refusal<'a>>),
     /// None of these listeners takes a host of the route.

@@ -3,6 +3,8 @@
 //! Reasons are those of the specification (gateway-api.md 6.8); which of several possible ones was chosen, and
 //! why, stands beside the choice. A message names what was found and what is allowed; the field stands before it.
 
+use std::collections::HashSet;
+
 use crate::api::Condition;
 use crate::api::common::{LocalObjectReference, ObjectReference};
 use crate::translate::graph::problem::{
@@ -306,9 +308,15 @@ fn certificate(fault: &CertificateFault<'_>) -> (&'static str, String) {
 pub fn attach(position: usize, problem: &AttachProblem<'_>) -> Telling {
     let at = |field: &str| format!("spec.parentRefs[{position}]{field}");
     match problem {
-        AttachProblem::NoMatchingParent => {
-            let message = "no listener of the Gateway has this sectionName and port".to_owned();
-            Telling::no(ACCEPTED, "NoMatchingParent", at(""), message)
+        AttachProblem::NoMatchingParent { section, port, listeners } => {
+            let message = no_such_listener(section.as_deref(), *port, listeners);
+            // The field that is wrong, where only one can be.
+            let field = match (section, port) {
+                (Some(_), None) => ".sectionName",
+                (None, Some(_)) => ".port",
+                _ => "",
+            };
+            Telling::no(ACCEPTED, "NoMatchingParent", at(field), message)
         }
         AttachProblem::NotAllowed(refusals) => {
             let told: Vec<String> = refusals
@@ -329,6 +337,23 @@ pub fn attach(position: usize, problem: &AttachProblem<'_>) -> Telling {
             Telling::no(ACCEPTED, "NoMatchingListenerHostname", "spec.hostnames", message)
         }
     }
+}
+
+/// What a parentRef asks for, and what the Gateway has of it.
+fn no_such_listener(section: Option<&str>, port: Option<i32>, listeners: &[(&str, i32)]) -> String {
+    let (found, tell): (String, fn(&(&str, i32)) -> String) = match (section, port) {
+        _ if listeners.is_empty() => return "the Gateway has no listener".to_owned(),
+        (Some(name), Some(port)) => {
+            (format!("sectionName {name:?} and port {port}"), |(name, port)| format!("{name} on port {port}"))
+        }
+        (None, Some(port)) => (format!("port {port}"), |(_, port)| port.to_string()),
+        (name, None) => (format!("sectionName {:?}", name.unwrap_or_default()), |(name, _)| (*name).to_owned()),
+    };
+    let mut known: Vec<String> = listeners.iter().map(tell).collect();
+    let mut seen = HashSet::new();
+    known.retain(|one| seen.insert(one.clone()));
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    format!("no listener of the Gateway has {found}; there are: {}", wording::names(&known))
 }
 
 /// A group and kind as people write them.
