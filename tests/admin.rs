@@ -162,6 +162,10 @@ async fn unknown_paths_and_methods_are_refused_with_what_there_is() {
     let missing = ask(address, "GET", "/metricz").await;
     assert_eq!(missing.status, 404);
     assert!(missing.body.contains("/metricz") && missing.body.contains("/metrics"), "{}", missing.body);
+    assert!(!missing.body.contains("/explain"), "{}", missing.body);
+    let answered = start(Some(Arc::new(|_| Ok(json!({})))));
+    let missing = ask(answered.address, "GET", "/metricz").await;
+    assert!(missing.body.contains("/explain"), "{}", missing.body);
     for path in ["/readyz", "/metrics", "/config"] {
         let refused = ask(address, "POST", path).await;
         assert_eq!(refused.status, 405, "{path}");

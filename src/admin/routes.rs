@@ -52,7 +52,9 @@ async fn explain(Shared(state): Shared<State>, Query(pairs): Query<Vec<(String, 
         Ok(question) => question,
         Err(problem) => return answer(StatusCode::BAD_REQUEST, TEXT, format!("{problem}\n")),
     };
-    let Some(explain) = state.explain else { return not_found(Uri::from_static("/explain")).await };
+    let Some(explain) = state.explain.clone() else {
+        return not_found(Shared(state), Uri::from_static("/explain")).await;
+    };
     match tokio::task::spawn_blocking(move || explain(&question)).await {
         Ok(Ok(value)) => {
             json(&value).map_or_else(|error| fault(&error.to_string()), |j| answer(StatusCode::OK, JSON, j))
@@ -62,9 +64,12 @@ async fn explain(Shared(state): Shared<State>, Query(pairs): Query<Vec<(String, 
     }
 }
 
-async fn not_found(uri: Uri) -> Response {
+async fn not_found(Shared(state): Shared<State>, uri: Uri) -> Response {
     let path = uri.path().escape_debug();
-    let known = "/livez, /readyz, /metrics and /config";
+    let known = match state.explain {
+        Some(_) => "/livez, /readyz, /metrics, /config and /explain",
+        None => "/livez, /readyz, /metrics and /config",
+    };
     answer(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; there are {known}\n"))
 }
 
