@@ -104,7 +104,14 @@ const BAD: [(&str, &str, u32, &str, &str, &str); 8] = [
     ("b-field.yaml", UNKNOWN_FIELD, 6, "HTTPRoute default/field", "spec.hostname", "hostnames"),
     ("c-value.yaml", BAD_VALUE, 10, "HTTPRoute default/value", "spec.rules[0].matches[0].path.type", "PathPrefix"),
     ("d-backend.yaml", MISSING_BACKEND, 9, "HTTPRoute default/backend", "spec.rules[0].backendRefs[0]", "default/gone"),
-    ("e-parent.yaml", NO_GATEWAY_LISTENER, 6, "HTTPRoute default/parent", "spec.parentRefs[0]", "sectionName"),
+    (
+        "e-parent.yaml",
+        NO_GATEWAY_LISTENER,
+        6,
+        "HTTPRoute default/parent",
+        "spec.parentRefs[0].sectionName",
+        "there are: ",
+    ),
     ("f-kind.yaml", UNKNOWN_KIND, 2, "HTTPRout kind", "kind", "HTTPRoute"),
     (
         "g-listener.yaml",
@@ -228,6 +235,25 @@ fn standard_input_is_read_as_dash() {
     let bad = folder.run_with(&["check", "-f", "-"], &[], &format!("{CLASS}---\n{BAD_VALUE}"));
     assert_eq!(bad.code, 1);
     assert!(bad.out.contains("HTTPRoute default/value"), "{bad:?}");
+    // also what the translator finds, which comes when the input has long been read, has the line of its field
+    let bad = folder.run_with(&["check", "-f", "-"], &[], &format!("{CLASS}---\n{MISSING_BACKEND}"));
+    let line = CLASS.lines().count() + 1 + 9;
+    assert!(bad.out.contains(&format!("-:{line}: problem: HTTPRoute default/backend: spec.rules[0]")), "{bad:?}");
+}
+
+#[test]
+fn five_thousand_problems_of_one_file_are_told_in_seconds() {
+    use std::fmt::Write;
+    let mut text = CLASS.to_owned();
+    for at in 0..5000 {
+        write!(text, "---\n{}", MISSING_BACKEND.replace("name: backend", &format!("name: r{at}"))).unwrap();
+    }
+    let folder = Folder::new();
+    folder.write("all.yaml", text);
+    let started = std::time::Instant::now();
+    let run = folder.run(&["check", "-f", "all.yaml", "-o", "json"]);
+    assert_eq!((run.code, list(&run).iter().filter(|one| one["severity"] == "problem").count()), (1, 5000));
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
 }
 
 #[test]

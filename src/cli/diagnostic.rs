@@ -1,5 +1,6 @@
 //! One thing to tell a person about the objects of files, with the place where it stands.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -10,7 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::api::ObjectRef;
 use crate::quickstart::Refusal;
 use crate::source::file::{FileProblem, Provenance, Skip, Skipped};
-use crate::source::manifest;
+use crate::source::manifest::{self, Location};
 use crate::translate::{self, Finding};
 
 /// A problem or note, sorted by place.
@@ -56,13 +57,16 @@ pub struct Told<'a> {
     pub findings: &'a [Finding],
     /// Where objects stand.
     pub provenance: &'a Provenance,
+    /// What was read from where nothing can be read again.
+    pub once: &'a BTreeMap<Arc<Path>, Vec<u8>>,
 }
 
 impl Told<'_> {
     /// Everything, each with its file and line, sorted. Reads the files again to find the lines.
     #[must_use]
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        let mut lines = Lines { provenance: self.provenance, files: BTreeMap::new() };
+        let texts = self.texts();
+        let mut lines = Lines { provenance: self.provenance, texts: &texts, files: BTreeMap::new() };
         let mut all: Vec<Diagnostic> = self.files.iter().map(of_file).collect();
         all.extend(self.skipped.iter().map(|(kind, place)| Diagnostic {
             file: Some(Arc::clone(&place.file)),
@@ -93,6 +97,25 @@ impl Told<'_> {
         all.dedup();
         all
     }
+
+    /// The text of every file with an object of which something is to be told.
+    fn texts(&self) -> BTreeMap<Arc<Path>, Cow<'_, [u8]>> {
+        let refused = self.refusals.iter().map(|refusal| &refusal.object);
+        let mut texts = BTreeMap::new();
+        for object in refused.chain(self.findings.iter().map(|finding| &finding.object)) {
+            let Some(Location { file, .. }) = self.provenance.find(object) else { continue };
+            if texts.contains_key(&file) {
+                continue;
+            }
+            let text = match self.once.get(&file) {
+                Some(text) => Cow::Borrowed(text.as_slice()),
+                // a file that went away meanwhile leaves the line of its object
+                None => Cow::Owned(std::fs::read(&file).unwrap_or_default()),
+            };
+            texts.insert(file, text);
+        }
+        texts
+    }
 }
 
 fn of_file(found: &FileProblem) -> Diagnostic {
@@ -112,10 +135,11 @@ fn in_words(group: &str, kind: &str) -> String {
     if group.is_empty() { format!("kind {kind}") } else { format!("kind {kind} of {group}") }
 }
 
-/// Finds lines, and reads each file once for it.
+/// Finds lines, and parses each file once for it, however much there is to tell of it.
 struct Lines<'a> {
     provenance: &'a Provenance,
-    files: BTreeMap<Arc<Path>, Vec<u8>>,
+    texts: &'a BTreeMap<Arc<Path>, Cow<'a, [u8]>>,
+    files: BTreeMap<Arc<Path>, manifest::Lines<'a>>,
 }
 
 impl Lines<'_> {
@@ -129,12 +153,10 @@ impl Lines<'_> {
     ) -> Diagnostic {
         let location = self.provenance.find(object);
         let line = location.as_ref().map(|location| {
-            let bytes = self
-                .files
-                .entry(Arc::clone(&location.file))
-                // a file that went away meanwhile leaves the line of its object
-                .or_insert_with(|| std::fs::read(&location.file).unwrap_or_default());
-            manifest::line_of(bytes, location, field).unwrap_or(location.line)
+            let text = self.texts.get(&location.file).map(Cow::as_ref).unwrap_or_default();
+            let file = Arc::clone(&location.file);
+            let lines = self.files.entry(file).or_insert_with(|| manifest::Lines::read(&location.file, text));
+            lines.line_of(location, field).unwrap_or(location.line)
         });
         Diagnostic {
             file: location.map(|location| location.file),

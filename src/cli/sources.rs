@@ -54,6 +54,7 @@ impl Loaded {
             refusals: &refusals,
             findings: &translation.findings,
             provenance: &provenance,
+            once: &files.once,
         };
         Ok(Loaded {
             diagnostics: told.diagnostics(),

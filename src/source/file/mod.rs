@@ -57,6 +57,8 @@ pub struct Loaded {
     pub skipped: Skipped,
     /// Objects as they were written; only with [`Keep::Text`].
     pub texts: BTreeMap<ObjectRef, Value>,
+    /// The text of standard input and of pipes, by the name that stands in places; only with [`Keep::Text`].
+    pub once: BTreeMap<Arc<Path>, Vec<u8>>,
     /// How many manifests there were.
     pub files: usize,
 }
@@ -124,6 +126,7 @@ impl FileSource {
             skipped: tree.picture.skipped().clone(),
             texts: tree.take_text(|object| provenance.find(object)),
             files: tree.len() + once.len(),
+            once: tree.take_once(),
             problems: problems.clone(),
         };
         let source = FileSource { tree, problems: channel::Sender::new(Arc::new(problems)), provenance };

@@ -39,6 +39,8 @@ pub struct Tree {
     /// Files that were found blank once.
     blank: HashSet<PathBuf>,
     texts: Vec<(ObjectRef, Location, Value)>,
+    /// The text of what cannot be read again.
+    once: BTreeMap<Arc<Path>, Vec<u8>>,
 }
 
 /// Why a file is looked at.
@@ -83,6 +85,7 @@ impl Tree {
             read: HashMap::new(),
             blank: HashSet::new(),
             texts: Vec::new(),
+            once: BTreeMap::new(),
         }
     }
 
@@ -95,6 +98,9 @@ impl Tree {
         };
         self.take_texts(&reading);
         self.picture.put(name, reading);
+        if self.keep == Keep::Text {
+            self.once.insert(Arc::from(name), bytes);
+        }
     }
 
     /// Looks which files there are.
@@ -189,6 +195,11 @@ impl Tree {
             .filter(|(object, at, _)| in_use(object).as_ref() == Some(at))
             .map(|(object, _, text)| (object, text))
             .collect()
+    }
+
+    /// The text of what cannot be read again, by its name; only with [`Keep::Text`].
+    pub fn take_once(&mut self) -> BTreeMap<Arc<Path>, Vec<u8>> {
+        std::mem::take(&mut self.once)
     }
 
     /// Files that were read or tried.

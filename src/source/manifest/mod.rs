@@ -171,15 +171,6 @@ pub fn parse(file: &Path, bytes: &[u8], keep: Keep) -> Vec<Document> {
     documents.into_inner()
 }
 
-/// The line (from 1) of a field such as `spec.rules[0].name` of the object that stood at `location` in these
-/// bytes; of the nearest enclosing field where it is absent. None if the bytes hold no such object.
-///
-/// Parses the bytes again up to the object: for one question. For many of one file use [`Lines`].
-#[must_use]
-pub fn line_of(bytes: &[u8], location: &Location, field: &str) -> Option<u32> {
-    Lines::read(&location.file, bytes).line_of(location, field)
-}
-
 /// The lines of all fields of a file.
 #[derive(Debug)]
 pub struct Lines<'b> {
@@ -208,7 +199,8 @@ impl<'b> Lines<'b> {
         Lines { documents }
     }
 
-    /// As the function of this name.
+    /// The line (from 1) of a field such as `spec.rules[0].name` of the object that stood at `location` in these
+    /// bytes; of the nearest enclosing field where it is absent. None if the bytes hold no such object.
     #[must_use]
     pub fn line_of(&self, location: &Location, field: &str) -> Option<u32> {
         let (before, outline) = self.documents.get(location.document as usize)?;

@@ -379,10 +379,11 @@ fn lines_of_fields_are_found_later() {
         "{ROUTE}---\napiVersion: v1\nkind: List\nitems:\n- {{}}\n- apiVersion: v1\n  kind: Namespace\n  metadata:\n    name: n\n"
     );
     let documents = yaml(&text);
-    let lines = |at: usize, field: &str| line_of(text.as_bytes(), &documents[at].location, field);
+    let read = Lines::read(Path::new("a.yaml"), text.as_bytes());
+    let lines = |at: usize, field: &str| read.line_of(&documents[at].location, field);
     assert_eq!(lines(0, "spec.rules[0].backendRefs[0].port"), Some(8));
     assert_eq!(lines(0, "spec.rules[0].backendRefs[0].weight"), Some(7));
     assert_eq!(lines(2, "metadata.name"), Some(17));
     assert_eq!(lines(2, ""), Some(14));
-    assert_eq!(line_of(b"", &documents[0].location, "spec"), None);
+    assert_eq!(Lines::read(Path::new("a.yaml"), b"").line_of(&documents[0].location, "spec"), None);
 }
