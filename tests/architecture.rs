@@ -20,7 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &["api"]),
     ("snapshot", &["router"]),
     ("translate", &["api", "store", "snapshot", "router"]),
-    ("source", &["api", "store"]),
+    ("source", &["api", "store", "telemetry"]),
     ("controller", &["store", "translate", "snapshot", "lifecycle"]),
     ("proxy", &["snapshot", "router", "telemetry", "lifecycle"]),
     ("admin", &["snapshot", "translate", "telemetry", "lifecycle"]),

@@ -200,7 +200,13 @@ impl Reader<'_, '_> {
                 let subject = Subject { words: words(kind, &value), object: None, items };
                 self.refuse(&subject, "kind", unknown_kind(meta), value);
             }
-            None => self.not_ours(meta, value, items),
+            None => match typing_error(meta) {
+                Some((field, message)) => {
+                    let subject = Subject { words: words(kind, &value), object: None, items };
+                    self.refuse(&subject, field, message, value);
+                }
+                None => self.not_ours(meta, value, items),
+            },
         }
     }
 
@@ -352,4 +358,24 @@ fn unknown_kind(meta: TypeMeta<'_>) -> String {
         format!("allowed {}", here.collect::<Vec<_>>().join(", "))
     };
     format!("found the unknown kind {} of {}; {hint}", meta.kind, meta.api_version)
+}
+
+/// The field and what to say of it, where a kind of another group is most likely one of ours, mistyped. Skipped as
+/// none of ours, it would be missing without a word.
+fn typing_error(meta: TypeMeta<'_>) -> Option<(&'static str, String)> {
+    let TypeMeta { api_version, group, kind, .. } = meta;
+    let kinds = schema::kinds();
+    // Groups of Kubernetes itself, which are no other project's to put kinds in, and misspelt ones of ours.
+    let reserved = group.is_empty() || group.ends_with(".k8s.io") || group.ends_with(".x-k8s.io");
+    let misspelt = nearest(group, [GATEWAY_GROUP, GATEWAY_X_GROUP].into_iter()).is_some();
+    if (reserved || misspelt)
+        && let Some(ours) = kinds.iter().find(|k| k.group.starts_with("gateway.") && k.kind == kind)
+    {
+        let version = ours.versions().next().unwrap_or_default();
+        let allowed = format!("allowed {}/{version} for {kind}", ours.group);
+        return Some(("apiVersion", format!("found {api_version}, {allowed}")));
+    }
+    let here = kinds.iter().filter(|known| known.group == group).map(|known| known.kind);
+    let near = nearest(kind, here)?;
+    Some(("kind", format!("found the unknown kind {kind} of {api_version}; did you mean {near}?")))
 }

@@ -118,6 +118,43 @@ fn kinds_of_other_groups_are_not_ours() {
 }
 
 #[test]
+fn a_misspelt_group_or_core_kind_is_not_taken_for_anothers() {
+    for (written, field, words) in [
+        (
+            "gateway.networking.k8s.oi/v1\nkind: HTTPRoute",
+            "a.yaml:1: HTTPRoute a: apiVersion",
+            "gateway.networking.k8s.io/v1",
+        ),
+        ("networking.k8s.io/v1\nkind: HTTPRoute", "a.yaml:1: HTTPRoute a: apiVersion", "gateway.networking.k8s.io/v1"),
+        ("gateway.networking.k8s.io\nkind: Gateway", "a.yaml:1: Gateway a: apiVersion", "gateway.networking.k8s.io/v1"),
+        ("v1\nkind: GRPCRoute", "a.yaml:1: GRPCRoute a: apiVersion", "gateway.networking.k8s.io/v1"),
+        ("v1\nkind: Servce", "a.yaml:2: Servce a: kind", "did you mean Service?"),
+        (
+            "discovery.k8s.io/v1\nkind: EndpointSlices",
+            "a.yaml:2: EndpointSlices a: kind",
+            "did you mean EndpointSlice?",
+        ),
+    ] {
+        let document = one(&format!("apiVersion: {written}\nmetadata: {{name: a}}\n"));
+        let told = document.problems[0].to_string();
+        assert!(told.starts_with(field) && told.contains(words), "{told}");
+    }
+    for others in [
+        "networking.istio.io/v1\nkind: Gateway",
+        "policy.linkerd.io/v1\nkind: HTTPRoute",
+        "v1\nkind: ServiceAccount",
+        "v1\nkind: Pod",
+        "serving.knative.dev/v1\nkind: Service",
+        "networking.k8s.io/v1\nkind: Ingress",
+        "v1\nkind: Endpoints",
+        "multicluster.x-k8s.io/v1\nkind: ServiceImport",
+    ] {
+        let document = one(&format!("apiVersion: {others}\nmetadata: {{name: a}}\n"));
+        assert!(matches!(document.outcome, Outcome::NotOurs { .. }), "{document:?}");
+    }
+}
+
+#[test]
 fn unknown_kinds_and_versions_of_our_groups_name_the_nearest() {
     tells(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRuote\nmetadata: {name: a, namespace: b}\n",
