@@ -107,7 +107,7 @@ const BAD: [(&str, &str, u32, &str, &str, &str); 8] = [
     (
         "e-parent.yaml",
         NO_GATEWAY_LISTENER,
-        6,
+        7,
         "HTTPRoute default/parent",
         "spec.parentRefs[0].sectionName",
         "there are: ",
@@ -297,6 +297,22 @@ data: {token: aHVudGVyMg==}
     assert_eq!(condition(&parents[0]["conditions"], "Accepted").1, "2020-01-01T00:00:00Z");
     assert_eq!(parents[1]["controllerName"].as_str(), Some("transom.dev/gateway-controller"));
     assert_eq!(documents[2]["metadata"]["namespace"].as_str(), Some("default"));
+}
+
+#[test]
+fn yaml_that_is_shown_can_be_checked_again_with_the_same_result() {
+    let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata:\n  name: 'on'\n  \
+                 annotations: {'y': 'no', n: '2026-01-31', lines: \"a\\nb\"}\nspec:\n  \
+                 parentRefs: [{name: edge}]\n  unknown: 1\n  rules: [{backendRefs: [{name: gone, port: 80}]}]\n";
+    let folder = Folder::new();
+    folder.write("all.yaml", format!("{CLASS}---\n{}", route.replace(", n:", ", 'n':")));
+    let shown = folder.run(&["check", "-f", "all.yaml", "-o", "yaml"]).out;
+    let told = |run: &Run| -> Vec<_> {
+        list(run).iter().map(|one| (one["object"].clone(), one["field"].clone(), one["message"].clone())).collect()
+    };
+    let before = folder.run(&["check", "-f", "all.yaml", "-o", "json"]);
+    let after = folder.run_with(&["check", "-f", "-", "-o", "json"], &[], &shown);
+    assert_eq!((told(&before).len(), told(&before)), (2, told(&after)), "{shown}");
 }
 
 #[test]

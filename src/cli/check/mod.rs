@@ -2,6 +2,7 @@
 
 mod objects;
 mod status;
+mod written;
 
 use std::fmt::Write;
 use std::path::PathBuf;

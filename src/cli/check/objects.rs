@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::status;
+use super::{status, written};
 use crate::api::{Kind, ObjectRef};
 use crate::cli::sources::Loaded;
 
@@ -13,26 +13,12 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 #[must_use]
 pub fn yaml(loaded: &Loaded, controller: &str) -> String {
     let mut text = String::new();
-    for (object, written) in loaded.written() {
-        let value = shown(&object, written, |written| {
-            status::merged(&object, written, &loaded.translation.statuses, controller)
-        });
-        // a JSON value with text keys is always YAML
-        text.push_str("---\n");
-        text.push_str(&quoted_times(&serde_yaml::to_string(&value).unwrap_or_default()));
+    for (object, given) in loaded.written() {
+        let value =
+            shown(&object, given, |written| status::merged(&object, written, &loaded.translation.statuses, controller));
+        text.push_str(&written::document(&value));
     }
     text
-}
-
-/// Quotes times, as kubectl does: to readers of YAML 1.1 a bare one is no text.
-fn quoted_times(yaml: &str) -> String {
-    let quoted = |line: &str| match line.trim_start().strip_prefix("lastTransitionTime: ") {
-        Some(time) if time.starts_with(|c: char| c.is_ascii_digit()) => {
-            format!("{}\"{time}\"\n", line.strip_suffix(time).unwrap_or_default())
-        }
-        _ => format!("{line}\n"),
-    };
-    yaml.lines().map(quoted).collect()
 }
 
 fn shown(object: &ObjectRef, mut written: Value, status: impl FnOnce(Option<&Value>) -> Option<Value>) -> Value {
