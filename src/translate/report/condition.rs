@@ -341,13 +341,18 @@ pub fn attach(position: usize, problem: &AttachProblem<'_>) -> Telling {
 
 /// What a parentRef asks for, and what the Gateway has of it.
 fn no_such_listener(section: Option<&str>, port: Option<i32>, listeners: &[(&str, i32)]) -> String {
-    let (found, tell): (String, fn(&(&str, i32)) -> String) = match (section, port) {
-        _ if listeners.is_empty() => return "the Gateway has no listener".to_owned(),
-        (Some(name), Some(port)) => {
-            (format!("sectionName {name:?} and port {port}"), |(name, port)| format!("{name} on port {port}"))
-        }
-        (None, Some(port)) => (format!("port {port}"), |(_, port)| port.to_string()),
-        (name, None) => (format!("sectionName {:?}", name.unwrap_or_default()), |(name, _)| (*name).to_owned()),
+    if listeners.is_empty() {
+        return "the Gateway has no listener".to_owned();
+    }
+    let found = match (section, port) {
+        (Some(name), Some(port)) => format!("sectionName {name:?} and port {port}"),
+        (None, Some(port)) => format!("port {port}"),
+        (name, None) => format!("sectionName {:?}", name.unwrap_or_default()),
+    };
+    let tell = |(name, there): &(&str, i32)| match (section, port) {
+        (Some(_), Some(_)) => format!("{name} on port {there}"),
+        (None, Some(_)) => there.to_string(),
+        (_, None) => (*name).to_owned(),
     };
     let mut known: Vec<String> = listeners.iter().map(tell).collect();
     let mut seen = HashSet::new();
