@@ -70,6 +70,12 @@ impl Change {
     pub fn is_empty(&self) -> bool {
         !self.routes && self.services.is_empty()
     }
+
+    /// Whether EndpointSlices of this Service changed.
+    #[must_use]
+    pub fn moved(&self, namespace: &str, service: &str) -> bool {
+        self.services.contains(&ObjectKey::new(namespace, service))
+    }
 }
 
 impl Resources {
