@@ -149,8 +149,8 @@ mod tests {
             let (controller, report) = Controller::new(settings, publisher, Readiness::new().task("first"));
             let mut world = World { controller, report, reader };
             world.batches(vec![vec![
-                apply(Kind::GatewayClass, "c", json!({"controllerName": "c/c"})),
-                apply(Kind::Gateway, "gw", json!({"gatewayClassName": "c", "listeners": [listener()]})),
+                apply(Kind::GatewayClass, "c", &json!({"controllerName": "c/c"})),
+                apply(Kind::Gateway, "gw", &json!({"gatewayClassName": "c", "listeners": [listener()]})),
                 route("/one"),
                 service(),
             ]]);
@@ -175,7 +175,7 @@ mod tests {
         json!({"name": "http", "port": 80, "protocol": "HTTP"})
     }
 
-    fn apply(kind: Kind, name: &str, spec: Value) -> Event {
+    fn apply(kind: Kind, name: &str, spec: &Value) -> Event {
         let namespace = kind.namespaced().then_some("n");
         let value = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
         Event::Apply(Object::from_value(kind, value).unwrap())
@@ -183,11 +183,11 @@ mod tests {
 
     fn route(path: &str) -> Event {
         let rule = json!({"matches": [{"path": {"value": path}}], "backendRefs": [{"name": "web", "port": 80}]});
-        apply(Kind::HttpRoute, "route", json!({"parentRefs": [{"name": "gw"}], "rules": [rule]}))
+        apply(Kind::HttpRoute, "route", &json!({"parentRefs": [{"name": "gw"}], "rules": [rule]}))
     }
 
     fn service() -> Event {
-        apply(Kind::Service, "web", json!({"ports": [{"port": 80}]}))
+        apply(Kind::Service, "web", &json!({"ports": [{"port": 80}]}))
     }
 
     fn slice(name: &str, service: &str, address: &str) -> Event {
