@@ -101,12 +101,8 @@ impl Controller {
     }
 
     fn move_endpoints(&self, change: &Change) {
-        let moved: Vec<UpstreamId> = self
-            .publisher
-            .upstreams()
-            .filter(|id| change.services.iter().any(|key| key.namespace == id.namespace && key.name == id.service))
-            .cloned()
-            .collect();
+        let moved: Vec<UpstreamId> =
+            self.publisher.upstreams().filter(|id| change.moved(&id.namespace, &id.service)).cloned().collect();
         for id in moved {
             let set = translate::endpoints(&self.resources, &id);
             debug!(
@@ -118,5 +114,156 @@ impl Controller {
             );
             self.publisher.publish_endpoints(&id, set);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::{Kind, Object, ObjectKey, ObjectRef};
+    use crate::lifecycle::Readiness;
+    use crate::snapshot::Reader;
+    use crate::store::{BindState, Event};
+    use crate::translate::{Binds, Origin};
+
+    struct World {
+        controller: Controller,
+        report: watch::Receiver<Report>,
+        reader: Reader,
+    }
+
+    impl World {
+        /// A Gateway and a route to the Service `web`, served.
+        fn new() -> World {
+            let settings = Settings {
+                controller_name: "c/c".to_owned(),
+                origin: Origin::Files,
+                binds: Binds::Observed,
+                port_offset: 0,
+            };
+            let (publisher, reader) = Publisher::new();
+            let (controller, report) = Controller::new(settings, publisher, Readiness::new().task("first"));
+            let mut world = World { controller, report, reader };
+            world.batches(vec![vec![
+                apply(Kind::GatewayClass, "c", &json!({"controllerName": "c/c"})),
+                apply(Kind::Gateway, "gw", &json!({"gatewayClassName": "c", "listeners": [listener()]})),
+                route("/one"),
+                service(),
+            ]]);
+            assert_eq!(world.generation(), 1);
+            world
+        }
+
+        fn batches(&mut self, batches: Vec<Batch>) {
+            self.controller.apply(batches.into_iter());
+        }
+
+        fn generation(&self) -> u64 {
+            self.report.borrow().generation
+        }
+
+        fn endpoints(&self) -> usize {
+            self.reader.current().upstreams.iter().map(|upstream| upstream.endpoints.load().endpoints.len()).sum()
+        }
+    }
+
+    fn listener() -> Value {
+        json!({"name": "http", "port": 80, "protocol": "HTTP"})
+    }
+
+    fn apply(kind: Kind, name: &str, spec: &Value) -> Event {
+        let namespace = kind.namespaced().then_some("n");
+        let value = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
+        Event::Apply(Object::from_value(kind, value).unwrap())
+    }
+
+    fn route(path: &str) -> Event {
+        let rule = json!({"matches": [{"path": {"value": path}}], "backendRefs": [{"name": "web", "port": 80}]});
+        apply(Kind::HttpRoute, "route", &json!({"parentRefs": [{"name": "gw"}], "rules": [rule]}))
+    }
+
+    fn service() -> Event {
+        apply(Kind::Service, "web", &json!({"ports": [{"port": 80}]}))
+    }
+
+    fn slice(name: &str, service: &str, address: &str) -> Event {
+        let value = json!({
+            "metadata": {"name": name, "namespace": "n", "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4",
+            "ports": [{"name": "", "port": 8080}],
+            "endpoints": [{"addresses": [address]}],
+        });
+        Event::Apply(Object::from_value(Kind::EndpointSlice, value).unwrap())
+    }
+
+    fn delete(kind: Kind, name: &str) -> Event {
+        Event::Delete(ObjectRef { kind, key: ObjectKey::new("n", name) })
+    }
+
+    #[test]
+    fn endpoints_move_under_the_snapshot_that_is_there() {
+        let mut world = World::new();
+        let before = world.reader.current();
+        world.batches(vec![vec![slice("s", "web", "10.0.0.1")], vec![slice("t", "web", "10.0.0.2")]]);
+        assert_eq!((world.generation(), world.endpoints()), (1, 2));
+        assert!(Arc::ptr_eq(&before, &world.reader.current()), "routes are not touched");
+        world.batches(vec![vec![slice("s", "other", "10.0.0.1")]]);
+        assert_eq!((world.generation(), world.endpoints()), (1, 1), "a slice that moves away leaves");
+        world.batches(vec![vec![delete(Kind::EndpointSlice, "t"), slice("s", "web", "10.0.0.1")]]);
+        assert_eq!((world.generation(), world.endpoints()), (1, 1), "and comes back");
+    }
+
+    #[test]
+    fn a_batch_of_endpoints_and_routes_is_one_translation_with_both() {
+        let mut world = World::new();
+        world.batches(vec![vec![slice("s", "web", "10.0.0.1"), route("/two"), slice("t", "web", "10.0.0.2")]]);
+        assert_eq!((world.generation(), world.endpoints()), (2, 2));
+    }
+
+    #[test]
+    fn a_service_that_goes_and_comes_back_is_served_again() {
+        let mut world = World::new();
+        world.batches(vec![vec![slice("s", "web", "10.0.0.1")]]);
+        world.batches(vec![vec![delete(Kind::Service, "web")]]);
+        assert!(world.reader.current().upstreams.is_empty());
+        world.batches(vec![vec![slice("s", "web", "10.0.0.2")]]);
+        assert_eq!(world.generation(), 2, "nothing forwards to it");
+        world.batches(vec![vec![service()]]);
+        let current = world.reader.current();
+        let found = current.upstreams.first().unwrap().endpoints.load().endpoints.clone();
+        assert_eq!(found.iter().map(|e| e.address.to_string()).collect::<Vec<_>>(), ["10.0.0.2:8080"]);
+    }
+
+    #[test]
+    fn what_changes_nothing_translates_nothing() {
+        let mut world = World::new();
+        world.batches(vec![vec![route("/one"), service(), delete(Kind::Secret, "never-seen")], vec![]]);
+        world.batches(vec![vec![Event::Binds(BTreeMap::new())]]);
+        assert_eq!(world.generation(), 1);
+    }
+
+    #[test]
+    fn what_became_of_the_binds_reaches_the_report() {
+        let mut world = World::new();
+        let programmed = |world: &World| {
+            let statuses = Arc::clone(&world.report.borrow().statuses);
+            let gateway = &statuses.gateways[&ObjectKey::new("n", "gw")];
+            gateway.conditions.iter().find(|c| c.kind == "Programmed").unwrap().reason.clone()
+        };
+        assert_eq!(programmed(&world), "Pending");
+        world.batches(vec![vec![Event::Binds(BTreeMap::from([("[::]:80".parse().unwrap(), BindState::Bound)]))]]);
+        assert_eq!((world.generation(), programmed(&world).as_str()), (2, "Programmed"));
+    }
+
+    #[test]
+    fn ten_thousand_events_are_one_move() {
+        let mut world = World::new();
+        let many = (0u32..10_000).map(|n| slice(&format!("s{n}"), "web", &format!("10.1.{}.{}", n / 256, n % 256)));
+        world.batches(vec![many.collect()]);
+        assert_eq!((world.generation(), world.endpoints()), (1, 10_000));
     }
 }

@@ -2,6 +2,8 @@
 //! `UPDATE_CASES=1` writes what is found. `settings.yaml` in the folder sets origin, binds and port offset.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "translate/endpoints.rs"]
+mod endpoints;
 #[path = "translate/load.rs"]
 mod load;
 #[path = "translate/properties.rs"]

@@ -4,6 +4,9 @@
 //! controller knows whether routes must be translated anew or only endpoints moved. No I/O, no meaning.
 
 mod event;
+mod meaning;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +24,8 @@ use crate::api::tls_route::TlsRoute;
 use crate::api::{ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectKey, ObjectRef, Secret, Service};
 
 pub use event::{Batch, BindState, Event};
+
+use meaning::Meaning;
 
 /// Label by which an EndpointSlice names its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -67,10 +72,17 @@ impl Change {
     pub fn is_empty(&self) -> bool {
         !self.routes && self.services.is_empty()
     }
+
+    /// Whether EndpointSlices of this Service changed.
+    #[must_use]
+    pub fn moved(&self, namespace: &str, service: &str) -> bool {
+        self.services.contains(&ObjectKey::new(namespace, service))
+    }
 }
 
 impl Resources {
-    /// Applies one event and adds to `change` what it changed. An object equal to the one held changes nothing.
+    /// Applies one event and adds to `change` what it changed. An object that means the same as the one held
+    /// (its status and `resourceVersion` may differ) takes its place and changes nothing.
     pub fn apply(&mut self, event: Event, change: &mut Change) {
         match event {
             Event::Apply(Object::EndpointSlice(slice)) => self.apply_slice(*slice, change),
@@ -112,18 +124,19 @@ impl Resources {
 
     fn apply_slice(&mut self, slice: EndpointSlice, change: &mut Change) {
         let key = crate::api::object::key_of(&slice.metadata);
-        let old = self.endpoint_slices.get(&key);
-        if old.is_some_and(|old| same_endpoints(old, &slice)) {
+        let service = service_of(&slice);
+        let same = self.endpoint_slices.get(&key).is_some_and(|held| held.means_the_same_as(&slice));
+        let old = self.endpoint_slices.insert(key.clone(), slice);
+        if same {
             return;
         }
-        if let Some(old) = self.endpoint_slices.remove(&key) {
+        if let Some(old) = old {
             self.unlink_slice(&key, &old, change);
         }
-        if let Some(service) = service_of(&slice) {
-            self.slices_of.entry(service.clone()).or_default().insert(key.clone());
+        if let Some(service) = service {
+            self.slices_of.entry(service.clone()).or_default().insert(key);
             change.services.insert(service);
         }
-        self.endpoint_slices.insert(key, slice);
     }
 
     fn unlink_slice(&mut self, key: &ObjectKey, old: &EndpointSlice, change: &mut Change) {
@@ -197,19 +210,10 @@ pub fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     Some(ObjectKey::new(slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
 }
 
-fn same_endpoints(a: &EndpointSlice, b: &EndpointSlice) -> bool {
-    a.endpoints == b.endpoints
-        && a.ports == b.ports
-        && a.address_type == b.address_type
-        && service_of(a) == service_of(b)
-}
-
-fn put<T: PartialEq>(map: &mut BTreeMap<ObjectKey, T>, key: ObjectKey, object: T) -> bool {
-    if map.get(&key) == Some(&object) {
-        return false;
-    }
+fn put<T: Meaning>(map: &mut BTreeMap<ObjectKey, T>, key: ObjectKey, object: T) -> bool {
+    let same = map.get(&key).is_some_and(|held| held.means_the_same_as(&object));
     map.insert(key, object);
-    true
+    !same
 }
 
 #[cfg(test)]
