@@ -73,7 +73,7 @@ pub fn admit(
         query: request.uri.query(),
         headers: &request.headers,
     };
-    let rule = listener.routes.find(&parts).ok_or(Refusal { status: 404, reason: Reason::NoRoute })?.value;
+    let rule = listener.routes.value_for(&parts).copied().ok_or(Refusal { status: 404, reason: Reason::NoRoute })?;
     matched.found(rule);
     let rule = view.rule(rule).ok_or(Refusal { status: 500, reason: Reason::Internal })?;
     let upstream = match &rule.action {
