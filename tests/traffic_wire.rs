@@ -204,6 +204,27 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn what_follows_a_pipelined_request_and_is_none_is_refused_in_our_own_words() {
+    let echo = Echo::start("a").await;
+    let (gateway, address) = gateway_to(echo.address, Settings::default()).await;
+    for garbage in ["nonsense\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut tcp = TcpStream::connect(address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\r\nhello";
+        tcp.write_all(format!("{head}{garbage}").as_bytes()).await.unwrap();
+        assert!(read_answer(&mut tcp).await.contains("body: 5\n"));
+        let text = read_answer(&mut tcp).await;
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with("400 request_invalid\n"), "{text}");
+        assert!(!text.to_lowercase().contains("pingora"), "{text}");
+    }
+    support::eventually("both in the metrics", || async {
+        let text = gateway.telemetry.metrics_text();
+        let counted = |line: &str| line.contains("reason=\"request_invalid\"") && line.ends_with(" 2");
+        text.lines().any(counted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_that_wants_to_close_is_let_go() {
     let echo = Echo::start("a").await;
     let (_gateway, address) = gateway_to(echo.address, Settings::default()).await;

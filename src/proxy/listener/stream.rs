@@ -245,7 +245,10 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
         let this = &mut *self;
         match this.connection.phase() {
             Phase::Request => this.head = Head { later: true, ..Head::default() },
-            Phase::Head if !this.is_h2() && data.starts_with(b"HTTP/1.") && this.connection.refused().is_none() => {
+            // Idle, too: bytes that came with the request before were read in its phase.
+            Phase::Idle | Phase::Head
+                if !this.is_h2() && data.starts_with(b"HTTP/1.") && this.connection.refused().is_none() =>
+            {
                 this.connection.refuse(400);
                 ready!(Pin::new(&mut this.io).poll_write(cx, refusal(400)))?; // fits the empty buffer
                 return Poll::Ready(Ok(data.len()));
