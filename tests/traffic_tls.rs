@@ -308,3 +308,27 @@ async fn a_handshake_that_does_not_come_is_given_up() {
     tcp.write_all(&[22, 3, 1, 2, 0, 1, 0]).await.unwrap();
     assert_eq!(support::client::read_all(&mut tcp).await, "");
 }
+
+#[tokio::test]
+async fn cleartext_connections_do_not_outlive_a_change_of_their_port_to_tls() {
+    let echo = Echo::start("a").await;
+    let mut gateway = Gateway::start();
+    let address = free_address();
+    let mut config = Config::default();
+    let rule = config.to("a", echo.address);
+    gateway.serve(config.http(address, vec![support::config::listener("l", None, rule)]).build()).await;
+    let mut clients = [Client::h1(address).await, Client::h2(address).await];
+    for client in &mut clients {
+        assert_eq!(client.get("http://a.com/").await.unwrap().summary(), "200 a");
+    }
+    gateway.publisher.publish(snapshot(echo.address, address, vec![(None, vec![tls::certificate(&["a.com"])])]));
+    for client in &clients {
+        support::eventually("the end of the old connection", || async { client.is_closed().then_some(()) }).await;
+    }
+    let over_tls = support::eventually("TLS on the port", || async {
+        let stream = connect(address, "a.com", &tls::client(&["http/1.1"])).await.ok()?;
+        Client::h1_over(stream).await.ok()?.get("https://a.com/").await.ok()
+    })
+    .await;
+    assert_eq!(over_tls.summary(), "200 a");
+}

@@ -46,6 +46,8 @@ async fn a_malformed_request_is_refused_in_our_own_words() {
         "GET /../x HTTP/1.1\r\nHost: a.com\r\n\r\n",
         "GET / HTTP/1.1\r\nHost : a.com\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3, 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
         "POST / HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: gzip\r\n\r\n",
         "POST / HTTP/1.0\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a.com\r\nConnection: x-forwarded-for\r\n\r\n",
@@ -70,6 +72,20 @@ async fn http10_without_host_goes_to_the_listener_without_hostname() {
     let (_gateway, address) = gateway_to(echo.address, Settings::default()).await;
     let text = raw(address, "GET /x HTTP/1.0\r\n\r\n").await;
     assert!(text.contains("name: a\n") && text.contains("target: /x\n"), "{text}");
+}
+
+#[tokio::test]
+async fn an_absolute_target_of_http10_names_the_host() {
+    let (one, two) = (Echo::start("one").await, Echo::start("two").await);
+    let mut gateway = Gateway::start();
+    let mut config = Config::default();
+    let (to_one, to_two) = (config.to("one", one.address), config.to("two", two.address));
+    let address = free_address();
+    let listeners = vec![listener("one", Some("one.com"), to_one), listener("all", None, to_two)];
+    gateway.serve(config.http(address, listeners).build()).await;
+    let text = raw(address, "GET http://one.com/x?y HTTP/1.0\r\n\r\n").await;
+    assert!(text.contains("name: one\n") && text.contains("target: /x?y\n"), "{text}");
+    assert!(text.contains("host: one.com\n"), "{text}");
 }
 
 #[tokio::test]
@@ -128,13 +144,15 @@ async fn a_header_block_beyond_the_limit_is_refused() {
     let large = |bytes: usize| format!("GET / HTTP/1.1\r\nHost: a.com\r\nX: {}\r\n\r\n", "x".repeat(bytes));
 
     let mut tcp = TcpStream::connect(address).await.unwrap();
-    tcp.write_all(large(32 * 1024).as_bytes()).await.unwrap();
+    tcp.write_all(large(63 * 1024).as_bytes()).await.unwrap();
     assert!(read_answer(&mut tcp).await.contains("name: a"));
 
-    let mut tcp = TcpStream::connect(address).await.unwrap();
-    let _ = tcp.write_all(large(512 * 1024).as_bytes()).await;
-    let text = read_answer(&mut tcp).await;
-    assert!(text.starts_with("HTTP/1.1 431 ") && text.ends_with("431 header_too_large\n"), "{text}");
+    for bytes in [64 * 1024, 70 * 1024, 512 * 1024] {
+        let mut tcp = TcpStream::connect(address).await.unwrap();
+        let _ = tcp.write_all(large(bytes).as_bytes()).await;
+        let text = read_answer(&mut tcp).await;
+        assert!(text.starts_with("HTTP/1.1 431 ") && text.ends_with("431 header_too_large\n"), "{bytes}: {text}");
+    }
     assert_eq!(echo.requests(), 1);
 }
 
@@ -183,6 +201,27 @@ async fn pipelined_requests_are_answered_in_order() {
     tcp.write_all(two.as_bytes()).await.unwrap();
     assert!(read_answer(&mut tcp).await.contains("target: /1\n"));
     assert!(read_answer(&mut tcp).await.contains("target: /2\n"));
+}
+
+#[tokio::test]
+async fn what_follows_a_pipelined_request_and_is_none_is_refused_in_our_own_words() {
+    let echo = Echo::start("a").await;
+    let (gateway, address) = gateway_to(echo.address, Settings::default()).await;
+    for garbage in ["nonsense\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut tcp = TcpStream::connect(address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\r\nhello";
+        tcp.write_all(format!("{head}{garbage}").as_bytes()).await.unwrap();
+        assert!(read_answer(&mut tcp).await.contains("body: 5\n"));
+        let text = read_answer(&mut tcp).await;
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with("400 request_invalid\n"), "{text}");
+        assert!(!text.to_lowercase().contains("pingora"), "{text}");
+    }
+    support::eventually("both in the metrics", || async {
+        let text = gateway.telemetry.metrics_text();
+        let counted = |line: &str| line.contains("reason=\"request_invalid\"") && line.ends_with(" 2");
+        text.lines().any(counted).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -139,15 +139,11 @@ impl Forwarding {
         self.failed.len() < MAX_TRIES && self.upstream.has_other_than(&self.failed)
     }
 
-    /// A connection ended before an answer: the next try goes to another endpoint, if there is one.
-    pub fn broke_off(&mut self) -> bool {
-        let Some(choice) = self.choice.take() else { return false };
-        self.failed.push(choice.address);
-        let other = self.failed.len() < MAX_TRIES && self.upstream.has_other_than(&self.failed);
-        if !other {
+    /// A connection ended before the request was processed: the next try goes to another endpoint, if there is one.
+    pub fn broke_off(&mut self) {
+        if !self.connect_failed() {
             self.failed.clear();
         }
-        other
     }
 
     /// Ends the work in flight.

@@ -20,35 +20,17 @@ impl Failure {
     }
 }
 
-/// Whether a request that was on its way to an endpoint may be sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
-    /// It may have been processed, and twice would be once too often.
-    Never,
-    /// To any endpoint.
-    Anywhere,
-    /// To another endpoint only.
-    Elsewhere,
-}
-
-impl Repeat {
-    /// By what failed, of a request whose answer has not begun.
-    ///
-    /// Where the endpoint says that it did not process it (HTTP/2: GOAWAY, REFUSED_STREAM), any request may be sent
-    /// again. Where the connection just ended, RFC 9110, 9.2.2 holds: "A proxy MUST NOT automatically retry
-    /// non-idempotent requests." An idempotent one is sent again if the connection was kept from before, because
-    /// then the endpoint has most likely closed it for being idle. A safe one (9.2.1: "essentially read-only") goes
-    /// to another endpoint in any case: an endpoint that is just going away costs it nothing.
-    pub fn of(error: &Error, method: &Method, reused: bool) -> Repeat {
-        let ended = error.esource() == &ErrorSource::Upstream
-            && (error.retry == RetryType::ReusedOnly || *error.etype() == ErrorType::WriteError);
-        match error.retry {
-            RetryType::Decided(true) => Repeat::Anywhere,
-            _ if ended && reused && method.is_idempotent() => Repeat::Anywhere,
-            _ if ended && method.is_safe() => Repeat::Elsewhere,
-            _ => Repeat::Never,
-        }
-    }
+/// Whether a request whose answer has not begun may be sent again: only where nothing of it was processed.
+///
+/// An HTTP/2 endpoint says so itself (GOAWAY, REFUSED_STREAM), and then any request may. Where a connection just
+/// ended nobody says. If it was kept from before, the endpoint has most likely closed it for being idle, and an
+/// idempotent request is sent again; RFC 9110, 9.2.2: "A proxy MUST NOT automatically retry non-idempotent
+/// requests." If it was fresh, the endpoint has read the request and may have acted on it: even a safe one that
+/// brings an endpoint down must not visit the next.
+pub fn may_repeat(error: &Error, method: &Method, reused: bool) -> bool {
+    let ended = error.esource() == &ErrorSource::Upstream
+        && (error.retry == RetryType::ReusedOnly || *error.etype() == ErrorType::WriteError);
+    error.retry == RetryType::Decided(true) || (ended && reused && method.is_idempotent())
 }
 
 /// | what failed | answer | reason |
@@ -107,21 +89,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_does_no_harm_is_sent_again() {
+    fn only_what_was_not_processed_is_sent_again() {
         let mut ended = Error::new_up(ErrorType::ConnectionClosed);
         ended.retry = RetryType::ReusedOnly;
-        assert_eq!(Repeat::of(&ended, &Method::GET, true), Repeat::Anywhere);
-        assert_eq!(Repeat::of(&ended, &Method::PUT, true), Repeat::Anywhere);
-        assert_eq!(Repeat::of(&ended, &Method::POST, true), Repeat::Never);
-        assert_eq!(Repeat::of(&ended, &Method::GET, false), Repeat::Elsewhere);
-        assert_eq!(Repeat::of(&ended, &Method::PUT, false), Repeat::Never);
+        assert!(may_repeat(&ended, &Method::GET, true));
+        assert!(may_repeat(&ended, &Method::PUT, true));
+        assert!(!may_repeat(&ended, &Method::POST, true));
+        assert!(!may_repeat(&ended, &Method::GET, false));
+        assert!(!may_repeat(&ended, &Method::PUT, false));
         let slow = Error::new_up(ErrorType::ReadTimedout);
-        assert_eq!(Repeat::of(&slow, &Method::GET, true), Repeat::Never);
+        assert!(!may_repeat(&slow, &Method::GET, true));
         let mut refused = Error::new_up(ErrorType::H2Error);
         refused.set_retry(true);
-        assert_eq!(Repeat::of(&refused, &Method::POST, false), Repeat::Anywhere);
+        assert!(may_repeat(&refused, &Method::POST, false));
         let client = Error::new_down(ErrorType::WriteError);
-        assert_eq!(Repeat::of(&client, &Method::GET, true), Repeat::Never);
+        assert!(!may_repeat(&client, &Method::GET, true));
     }
 
     #[test]

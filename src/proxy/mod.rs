@@ -27,7 +27,6 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use context::{Forwarding, Matched, RequestContext};
-use error::Repeat;
 use listener::connection::{Connection, Phase};
 use serving::WorkerState;
 use upstream::headers::{self, ClientSide};
@@ -133,12 +132,10 @@ impl ProxyHttp for GatewayProxy {
         reused: bool,
     ) -> Box<Error> {
         let begun = is_begun(session) || session.as_ref().retry_buffer_truncated();
-        let again = !begun
-            && match Repeat::of(&error, &session.req_header().method, reused) {
-                Repeat::Never => false,
-                Repeat::Anywhere => context.forwarding.as_mut().map(Forwarding::broke_off).is_some(),
-                Repeat::Elsewhere => context.forwarding.as_mut().is_some_and(Forwarding::broke_off),
-            };
+        let again = !begun && error::may_repeat(&error, &session.req_header().method, reused);
+        if again && let Some(forwarding) = context.forwarding.as_mut() {
+            forwarding.broke_off();
+        }
         error.set_retry(again);
         error
     }

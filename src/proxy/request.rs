@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::HOST;
-use http::{HeaderValue, Method, Version};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 
 use super::context::{Forwarding, Matched, RequestContext};
@@ -51,6 +51,9 @@ pub fn admit(
     if request.headers.len() > FIELD_LIMIT {
         return Err(Refusal { status: 431, reason: Reason::HeaderTooLarge });
     }
+    if !has_plain_length(request) {
+        return Err(INVALID);
+    }
     context.host = settle_host(request)?;
     settle_path(request)?;
     let view = state.view();
@@ -73,7 +76,7 @@ pub fn admit(
         query: request.uri.query(),
         headers: &request.headers,
     };
-    let rule = listener.routes.find(&parts).ok_or(Refusal { status: 404, reason: Reason::NoRoute })?.value;
+    let rule = listener.routes.value_for(&parts).copied().ok_or(Refusal { status: 404, reason: Reason::NoRoute })?;
     matched.found(rule);
     let rule = view.rule(rule).ok_or(Refusal { status: 500, reason: Reason::Internal })?;
     let upstream = match &rule.action {
@@ -114,13 +117,26 @@ fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, (Option
     }
 }
 
-/// The host that is matched. HTTP/2's `:authority` becomes `Host`, which is what an HTTP/1 upstream is told.
+/// Whether the length of the body, if it is told, is told once. RFC 9110, 8.6: of a value that is repeated as a list
+/// a recipient "MAY either reject the message as invalid or replace that invalid field value"; an upstream must
+/// not be left to read it in its own way.
+fn has_plain_length(request: &RequestHeader) -> bool {
+    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
+    let first = lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
+    first && lengths.next().is_none()
+}
+
+/// The host that is matched. HTTP/2's `:authority`, and the host of an HTTP/1.0 client's absolute target, become
+/// `Host`, which is what an HTTP/1 upstream is told.
 fn settle_host(request: &mut RequestHeader) -> Result<String, Refusal> {
-    if request.version == Version::HTTP_2
-        && let Some(authority) = request.uri.authority()
-    {
+    let authority = match request.version {
+        Version::HTTP_2 => request.uri.authority().map(|authority| authority.as_str().to_owned()),
+        Version::HTTP_10 => absolute_authority(request),
+        _ => None, // has both, and Pingora has seen to it that they agree
+    };
+    if let Some(authority) = authority {
         // Pingora has refused what contradicts: userinfo, two hosts, a Host that differs.
-        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| INVALID)?;
+        let value = HeaderValue::from_str(&authority).map_err(|_| INVALID)?;
         request.insert_header(HOST, value).map_err(|_| INVALID)?;
     }
     let mut hosts = request.headers.get_all(HOST).iter();
@@ -132,6 +148,13 @@ fn settle_host(request: &mut RequestHeader) -> Result<String, Refusal> {
         _ => return Err(INVALID),
     };
     normalise_host(host).map(Cow::into_owned).map_err(|_| INVALID)
+}
+
+/// RFC 9112, 3.2.2: of an absolute target a proxy "MUST replace the received Host field-value (if any) with the host
+/// information of the request-target". HTTP/1.0 clients need not send `Host` at all.
+fn absolute_authority(request: &RequestHeader) -> Option<String> {
+    let target = std::str::from_utf8(request.raw_path()).ok().filter(|target| !target.starts_with('/'))?;
+    Some(target.parse::<Uri>().ok()?.into_parts().authority?.as_str().to_owned())
 }
 
 /// The path that is matched and forwarded. An absolute target is forwarded in its short form.

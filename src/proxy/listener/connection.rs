@@ -1,7 +1,7 @@
 //! What is known of a downstream connection, and the phase it is in. Shared by the stream, the request phases
 //! and the task that owns the connection; carried to the phases through Pingora's proxy digest.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 
 /// Facts of one connection.
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 pub struct Connection {
     /// The bind that accepted it: its key in the snapshot.
     pub bind: SocketAddr,
-    /// The client.
+    /// The client; an IPv4 client is one on a socket of both families, too.
     pub peer: SocketAddr,
     /// Whether it is TLS, and the server name asked for (lower case).
     pub security: Security,
@@ -51,7 +51,11 @@ impl Connection {
     pub fn new(bind: SocketAddr, peer: SocketAddr, security: Security) -> Self {
         Connection {
             bind,
-            peer,
+            peer: match peer.ip().to_canonical() {
+                // Of `::ffff:192.0.2.1` nobody's log analysis or allow list knows anything.
+                v4 @ IpAddr::V4(_) => SocketAddr::new(v4, peer.port()),
+                IpAddr::V6(_) => peer,
+            },
             security,
             phase: AtomicU8::new(Phase::Idle as u8),
             refused: AtomicU16::new(0),
@@ -115,5 +119,21 @@ impl Connection {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.security, Security::Tls { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_client_of_a_dual_stack_socket_is_an_ipv4_client() {
+        let peer = |text: &str| {
+            Connection::new("[::]:80".parse().unwrap(), text.parse().unwrap(), Security::Plain).peer.to_string()
+        };
+        assert_eq!(peer("[::ffff:192.0.2.1]:4711"), "192.0.2.1:4711");
+        assert_eq!(peer("192.0.2.1:4711"), "192.0.2.1:4711");
+        assert_eq!(peer("[2001:db8::1]:4711"), "[2001:db8::1]:4711");
+        assert_eq!(peer("[fe80::1%3]:4711"), "[fe80::1%3]:4711");
     }
 }

@@ -28,7 +28,7 @@ use super::serving::Serving;
 use super::settings::Settings;
 use super::worker::Command;
 use crate::lifecycle::ReadyTask;
-use crate::snapshot::{Reader, Snapshot};
+use crate::snapshot::{BindProtocol, Reader, Snapshot};
 
 /// For how long a closing socket is waited for before its address is bound again.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -63,6 +63,7 @@ pub struct Listeners {
 /// An address that is bound.
 #[derive(Debug)]
 struct Open {
+    protocol: BindProtocol,
     closed: watch::Sender<bool>,
     draining: watch::Sender<bool>,
     /// Ends when every worker has closed its socket.
@@ -121,8 +122,10 @@ impl Listeners {
         }
         self.retired.push(serving);
 
+        // Where the protocol changes, too: connections of the old one must not live on behind the new one.
+        let stays = |address, open: &Open| self.wanted.binds.get(address).is_some_and(|b| b.protocol == open.protocol);
         let gone: Vec<SocketAddr> =
-            self.open.keys().filter(|address| !self.wanted.binds.contains_key(address)).copied().collect();
+            self.open.iter().filter(|(address, open)| !stays(address, open)).map(|(address, _)| *address).collect();
         self.close(&gone).await;
         let wanted = &self.wanted;
         self.failed.retain(|address, _| wanted.binds.contains_key(address));
@@ -147,9 +150,9 @@ impl Listeners {
 
     /// Opens what is wanted and not open, and reports.
     async fn open_wanted(&mut self) {
-        let missing: Vec<SocketAddr> =
-            self.wanted.binds.keys().filter(|address| !self.open.contains_key(address)).copied().collect();
-        for address in missing {
+        let binds = self.wanted.binds.iter().map(|(address, bind)| (*address, bind.protocol));
+        let missing: Vec<_> = binds.filter(|(address, _)| !self.open.contains_key(address)).collect();
+        for (address, protocol) in missing {
             let neighbours = if self.open.keys().any(|other| overlap(*other, address)) {
                 Neighbours::Ours
             } else {
@@ -158,7 +161,7 @@ impl Listeners {
             match socket::open(address, self.workers.len(), neighbours) {
                 Ok(sockets) => {
                     self.failed.remove(&address);
-                    self.hand_out(address, sockets).await;
+                    self.hand_out(address, protocol, sockets).await;
                     tracing::info!(%address, "bound");
                 }
                 Err(error) => {
@@ -173,7 +176,7 @@ impl Listeners {
         self.tell();
     }
 
-    async fn hand_out(&mut self, address: SocketAddr, sockets: Vec<std::net::TcpListener>) {
+    async fn hand_out(&mut self, address: SocketAddr, protocol: BindProtocol, sockets: Vec<std::net::TcpListener>) {
         let (closed, closed_seen) = watch::channel(false);
         let (draining, draining_seen) = watch::channel(false);
         let (held, sockets_open) = mpsc::channel(1);
@@ -181,7 +184,7 @@ impl Listeners {
             let signals = Signals { closed: closed_seen.clone(), draining: draining_seen.clone() };
             let _ = worker.send(Command::Listen { bind: address, socket, signals, open: held.clone() }).await;
         }
-        self.open.insert(address, Open { closed, draining, sockets: sockets_open });
+        self.open.insert(address, Open { protocol, closed, draining, sockets: sockets_open });
     }
 
     fn tell(&mut self) {

@@ -159,11 +159,12 @@ impl<S: Transport> Downstream<S> {
     }
 
     fn poll_read_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.is_h2() && self.head.bytes > self.bounds.header_bytes {
+        let room = if self.is_h2() { usize::MAX } else { self.bounds.header_bytes.saturating_sub(self.head.bytes) };
+        if room == 0 {
             return self.poll_refuse(cx, 431);
         }
         let before = buf.filled().len();
-        match Pin::new(&mut self.io).poll_read(cx, buf) {
+        match poll_read_up_to(Pin::new(&mut self.io), cx, buf, room) {
             Poll::Ready(outcome) => {
                 outcome?;
                 let count = buf.filled().len() - before;
@@ -189,6 +190,23 @@ impl<S: Transport> Downstream<S> {
             }
         }
     }
+}
+
+/// Reads no more than `room` bytes, so that a header beyond its limit is not whole before it is refused.
+fn poll_read_up_to(
+    reader: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+    room: usize,
+) -> Poll<io::Result<()>> {
+    if buf.remaining() <= room {
+        return reader.poll_read(cx, buf);
+    }
+    let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
+    ready!(reader.poll_read(cx, &mut part))?;
+    let count = part.filled().len();
+    buf.advance(count);
+    Poll::Ready(Ok(()))
 }
 
 /// An HTTP/1 answer to what is no request.
@@ -227,7 +245,10 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
         let this = &mut *self;
         match this.connection.phase() {
             Phase::Request => this.head = Head { later: true, ..Head::default() },
-            Phase::Head if !this.is_h2() && data.starts_with(b"HTTP/1.") && this.connection.refused().is_none() => {
+            // Idle, too: bytes that came with the request before were read in its phase.
+            Phase::Idle | Phase::Head
+                if !this.is_h2() && data.starts_with(b"HTTP/1.") && this.connection.refused().is_none() =>
+            {
                 this.connection.refuse(400);
                 ready!(Pin::new(&mut this.io).poll_write(cx, refusal(400)))?; // fits the empty buffer
                 return Poll::Ready(Ok(data.len()));

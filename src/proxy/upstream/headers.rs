@@ -32,7 +32,7 @@ pub fn forward(request: &mut RequestHeader, client: ClientSide) -> pingora::Resu
     request.remove_header(&FORWARDED);
 
     let mut address = String::with_capacity(40);
-    let _ = write!(address, "{}", client.address.to_canonical());
+    let _ = write!(address, "{}", client.address);
     let address = HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
     request.insert_header("X-Real-IP", address.clone())?;
     request.insert_header("X-Forwarded-For", address)?;
