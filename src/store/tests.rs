@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use serde_json::{Value, json};
 
-use super::{BindState, Change, Event, Resources, SERVICE_NAME_LABEL};
+use super::{Batch, BindState, Change, Event, Resources, SERVICE_NAME_LABEL};
 use crate::api::{Kind, Object, ObjectKey, ObjectRef};
 
 const CASES: &[(Kind, &str)] = &[
@@ -187,4 +187,24 @@ fn what_became_of_the_binds_is_a_change_only_when_it_differs() {
     assert!(change(&mut resources, Event::Binds(binds.clone())).routes);
     assert!(nothing(&change(&mut resources, Event::Binds(binds))));
     assert!(change(&mut resources, Event::Binds(BTreeMap::new())).routes, "the whole picture, not an addition");
+}
+
+#[test]
+fn what_a_secret_holds_is_in_no_debug_output() {
+    let secret = json!({"metadata": {"namespace": "n", "name": "s", "annotations": {"copy": "hunter2"}},
+        "stringData": {"tls.key": "hunter2"}, "data": {"other": "aHVudGVyMg=="}});
+    let batch: Batch = vec![Event::Apply(Object::from_value(Kind::Secret, secret).unwrap())];
+    let told = format!("{batch:?} {batch:#?}");
+    assert!(told.contains("Secret n/s"), "{told}");
+    let panicked = std::panic::catch_unwind(|| panic!("{batch:?}")).unwrap_err();
+    let panicked = panicked.downcast_ref::<String>().unwrap();
+    let mut resources = Resources::default();
+    for event in batch {
+        resources.apply(event, &mut Change::default());
+    }
+    for text in [&told, panicked, &format!("{resources:?} {resources:#?}")] {
+        // as text, and as the numbers of a list of bytes
+        assert!(!text.contains("hunter2") && !text.contains("104, 117, 110") && !text.contains("aHVu"), "{text}");
+    }
+    assert!(format!("{resources:?}").contains("Secret: 1"));
 }

@@ -127,6 +127,8 @@ fn read_addresses<'a>(node: &mut GatewayNode<'a>, asked: &'a [GatewaySpecAddress
         match address.value.as_deref().filter(|value| !value.is_empty()) {
             None => node.addresses.push(ANY),
             Some(value) => match value.parse::<IpAddr>() {
+                // 0.0.0.0 and :: both ask for all of them: one socket, so that Gateways there meet and are judged
+                Ok(ip) if ip.is_unspecified() => node.addresses.push(ANY),
                 Ok(ip) => node.addresses.push(ip),
                 Err(_) => node.problems.push(GatewayProblem::AddressNotIp { index, found: value }),
             },
