@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::cli::explain::explain;
 use crate::cli::version::Version;
-use crate::cli::{Failure, Outcome, Sources};
+use crate::cli::{Failure, Outcome, Sources, translating};
 use crate::config::{self, Config};
 use crate::controller::{Controller, QUEUED_BATCHES};
 use crate::lifecycle::Readiness;
@@ -33,7 +33,7 @@ use crate::lifecycle::signals::{Shutdown, Signals};
 use crate::proxy;
 use crate::snapshot::Publisher;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
-use crate::translate::{Binds, Origin, Settings};
+use crate::translate::Binds;
 
 use objects::Objects;
 
@@ -76,7 +76,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (objects, first) = Objects::open(&sources, config.controller_name.as_str())?;
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
-    let (controller, report) = Controller::new(translating(&config), publisher, objects_read);
+    let (controller, report) = Controller::new(translating(&config, Binds::Observed), publisher, objects_read);
     tasks.spawn(controller.run(queue));
     let view = objects.view(report.clone(), reader.clone());
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
@@ -131,15 +131,6 @@ fn telemetry(config: &Config) -> Result<Telemetry, Failure> {
     let access_log = AccessLog::stdout(format).map_err(|error| unavailable("access log", &error))?;
     let Version { version, commit, gateway_api, .. } = Version::CURRENT;
     Ok(Telemetry::new(BuildLabels { version, commit, gateway_api }, access_log))
-}
-
-fn translating(config: &Config) -> Settings {
-    Settings {
-        controller_name: config.controller_name.as_str().to_owned(),
-        origin: Origin::Files,
-        binds: Binds::Observed,
-        port_offset: config.port_offset.0,
-    }
 }
 
 fn serving(config: &Config) -> proxy::Settings {

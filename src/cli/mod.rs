@@ -33,6 +33,7 @@ use crate::config::Config;
 
 pub use outcome::{Failure, Outcome};
 pub use run::Sources;
+pub use sources::translating;
 
 /// What serves: `app::run`. It returns when the process is to end.
 pub type Serve = fn(Config, Sources) -> Result<Outcome, Failure>;

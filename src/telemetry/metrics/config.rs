@@ -57,7 +57,7 @@ impl ConfigMetrics {
             propagation: Histogram::with_opts(
                 HistogramOpts::new(
                     "transom_config_propagation_seconds",
-                    "Time from a change's arrival to the snapshot that holds it.",
+                    "Time from taking up a change to the published snapshot that holds it.",
                 )
                 .buckets(PROPAGATION_BOUNDS.to_vec()),
             )
@@ -87,7 +87,7 @@ impl ConfigMetrics {
         }
     }
 
-    /// Snapshot `generation` is served from now on; `propagation` since the oldest change in it arrived.
+    /// Snapshot `generation` is served from now on; `propagation` since its changes were taken up.
     pub fn published(&self, generation: u64, propagation: Duration) {
         if let Some(gauge) = &self.generation {
             gauge.set(i64::try_from(generation).unwrap_or(i64::MAX));
