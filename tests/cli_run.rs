@@ -55,7 +55,7 @@ impl Running {
 
     fn interrupt(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Command::new("sh").args(["-c", &format!("kill -INT {pid}")]).status().unwrap().success());
         self.child.wait().unwrap().code()
     }
 }

@@ -67,7 +67,8 @@ impl Transom {
 
     /// SIGTERM, then the exit status, within the bound.
     pub fn terminate(mut self, within: Duration) -> ExitStatus {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill");
+        let killed =
+            Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().expect("kill");
         assert!(killed.success());
         let until = Instant::now() + within;
         loop {
