@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use thiserror::Error;
 
 /// A command that did what it was asked.
@@ -23,6 +24,13 @@ pub enum Failure {
     /// A port or file could not be had. Exit code 3.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// Form of an answer: for people, or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    Text,
+    Json,
 }
 
 /// The exit code of an answer; a failure is told on standard error.

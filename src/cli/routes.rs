@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use serde::Serialize;
 
-use super::outcome::{json, show};
+use super::outcome::{Form, json, show};
 use super::paint::Paint;
 use super::settings::TranslatingSettings;
 use super::sources::Loaded;
@@ -31,12 +30,6 @@ pub struct Arguments {
 
     #[command(flatten)]
     settings: TranslatingSettings,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 /// One match of one listener.

@@ -1,9 +1,8 @@
 //! `transom version`: what was built, from what, against what.
 
-use clap::ValueEnum;
 use serde::Serialize;
 
-use super::outcome::show;
+use super::outcome::{Form, show};
 use super::{Failure, Outcome};
 
 /// The version of the Gateway API whose objects are understood.
@@ -15,12 +14,6 @@ pub struct Arguments {
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 /// The facts of this build.

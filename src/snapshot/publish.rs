@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::Snapshot;
@@ -56,12 +55,6 @@ impl Publisher {
     pub fn upstreams(&self) -> impl Iterator<Item = &UpstreamId> {
         self.cells.keys()
     }
-
-    /// The current snapshot.
-    #[must_use]
-    pub fn current(&self) -> Arc<Snapshot> {
-        self.current.borrow().clone()
-    }
 }
 
 impl Reader {
@@ -77,6 +70,3 @@ impl Reader {
         Some(self.current.borrow_and_update().clone())
     }
 }
-
-/// A cell that readers on the request path hold through `arc_swap::Cache`.
-pub type Shared<T> = Arc<ArcSwap<T>>;

@@ -7,7 +7,6 @@ mod compile;
 mod graph;
 pub mod report;
 
-use crate::api::ObjectRef;
 use crate::snapshot::{EndpointSet, Snapshot, UpstreamId};
 use crate::store::Resources;
 
@@ -53,13 +52,6 @@ pub struct Translation {
     pub statuses: Statuses,
     /// Every problem and note, for people, sorted by object.
     pub findings: Vec<Finding>,
-}
-
-impl Translation {
-    /// What there is to say about one object.
-    pub fn findings_of<'t>(&'t self, object: &'t ObjectRef) -> impl Iterator<Item = &'t Finding> {
-        self.findings.iter().filter(move |finding| finding.object == *object)
-    }
 }
 
 /// Translates everything: resolve once, then read both the snapshot and the reports off the same graph.

@@ -7,9 +7,7 @@ mod text;
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
-use super::outcome::{json, show};
+use super::outcome::{Form, json, show};
 use super::paint::Paint;
 use super::settings::TranslatingSettings;
 use super::sources::Loaded;
@@ -57,12 +55,6 @@ pub struct Arguments {
 
     #[command(flatten)]
     settings: TranslatingSettings,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn counts_survive_that_an_endpoint_leaves_and_returns() {
-        let mut publisher = crate::snapshot::Publisher::new().0;
+        let (mut publisher, reader) = crate::snapshot::Publisher::new();
         let (_, upstream_load) = load(&[1, 2]);
         drop(upstream_load);
         let id = UpstreamId {
@@ -234,7 +234,7 @@ mod tests {
         };
         let upstream = Upstream { id: id.clone(), endpoints: EndpointCell::new(set(&[1])) };
         publisher.publish(crate::snapshot::Snapshot { upstreams: vec![upstream], ..Default::default() });
-        let load = UpstreamLoad::new(&publisher.current().upstreams[0]);
+        let load = UpstreamLoad::new(&reader.current().upstreams[0]);
         let held = load.choose(Ticket(0), &[]).unwrap();
         publisher.publish_endpoints(&id, set(&[2]));
         assert_eq!(load.choose(Ticket(0), &[]).unwrap().address.port(), 2);
