@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
@@ -79,17 +79,19 @@ impl Objects {
     }
 
     /// Sends the first batch, then every change, each completed, until `stop`.
-    pub async fn follow(self, first: Batch, events: mpsc::Sender<Batch>, stop: CancellationToken) {
+    pub async fn follow(mut self, first: Batch, events: mpsc::Sender<Batch>, stop: CancellationToken) {
         let (source, mut changes) = mpsc::channel(QUEUED);
-        let watching = self.files.map(|files| tokio::spawn(files.watch(source, stop.clone())));
+        let watching = self.files.take().map(|files| tokio::spawn(files.watch(source, stop.clone())));
         let mut standins = Standins::new();
         let mut next = Some(first);
         while let Some(mut batch) = next {
+            // what was refused of an object holds until the object comes again or goes
+            self.refused().retain(|refusal| !batch.iter().any(|event| concerns(event, refusal)));
             let found = standins.complete(&mut batch, &mut |backend| start_echo(backend, &stop));
             for refusal in &found {
                 tracing::warn!(object = %refusal.object, annotation = refusal.annotation, why = refusal.message, "annotation refused");
             }
-            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+            self.refused().extend(found);
             if events.send(batch).await.is_err() {
                 break;
             }
@@ -102,6 +104,18 @@ impl Objects {
         if let Some(watching) = watching {
             let _ = watching.await;
         }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Vec<Refusal>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn concerns(event: &Event, refusal: &Refusal) -> bool {
+    match event {
+        Event::Apply(object) => object.kind() == refusal.object.kind && object.key() == refusal.object.key,
+        Event::Delete(object) => *object == refusal.object,
+        Event::Binds(_) => false,
     }
 }
 
