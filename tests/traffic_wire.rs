@@ -186,7 +186,7 @@ async fn a_client_that_is_still_sending_does_not_lose_its_answer() {
         let mut tcp = TcpStream::connect(address).await.unwrap();
         let head = format!("POST {path} HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3000000\r\n\r\n");
         tcp.write_all(head.as_bytes()).await.unwrap();
-        tcp.write_all(&vec![b'x'; 3_000_000]).await.unwrap();
+        tcp.write_all(&vec![b'x'; 3_000_000]).await.unwrap_or_else(|error| panic!("{path}: {error}"));
         let answer = read_all(&mut tcp).await;
         assert!(answer.ends_with(&format!("{expected}\n")), "{answer}");
     }

@@ -24,9 +24,9 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::buffer::WriteBuffer;
@@ -35,7 +35,7 @@ use crate::proxy::settings::Settings;
 
 /// For how long and for how many bytes a client that was answered is listened to before the connection is dropped.
 const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_BYTES: u64 = 8 * 1024 * 1024;
+const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of an HTTP/2 client's connection preface: from then on the frames bound themselves.
 const H2_PREFACE_LENGTH: usize = 24;
@@ -71,6 +71,15 @@ pub struct Downstream<S: Transport> {
     connection: Arc<Connection>,
     bounds: Bounds,
     head: Head,
+    /// Set once our side is closed.
+    linger: Option<Linger>,
+}
+
+/// What is still read of a client that was answered.
+#[derive(Debug)]
+struct Linger {
+    rest: usize,
+    until: Pin<Box<Sleep>>,
 }
 
 /// What a header may take.
@@ -129,6 +138,7 @@ impl<S: Transport> Downstream<S> {
             connection,
             bounds,
             head: Head::default(),
+            linger: None,
         })
     }
 
@@ -262,8 +272,26 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
+    /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
+    /// is still sending a body when it is answered would otherwise lose the answer. It is done here and not in
+    /// [`Shutdown`]: Pingora closes HTTP/1 by tokio's trait.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            this.linger = Some(Linger { rest: LINGER_BYTES, until: Box::pin(sleep(LINGER_TIME)) });
+        }
+        let h2 = this.is_h2();
+        let Some(linger) = this.linger.as_mut().filter(|_| !h2) else { return Poll::Ready(Ok(())) };
+        let mut scratch = [0; 4096];
+        while linger.rest > 0 && linger.until.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => linger.rest = linger.rest.saturating_sub(buf.filled().len()),
+                _ => break, // the client has closed, too
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -277,13 +305,8 @@ impl<S: Transport> Drop for Downstream<S> {
 
 #[async_trait]
 impl<S: Transport> Shutdown for Downstream<S> {
-    /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
-    /// is still sending a body when it is answered would otherwise lose the answer.
     async fn shutdown(&mut self) {
-        if AsyncWriteExt::shutdown(self).await.is_ok() {
-            let rest = (&mut self.io).take(LINGER_BYTES);
-            let _ = timeout(LINGER_TIME, tokio::io::copy(&mut { rest }, &mut tokio::io::sink())).await;
-        }
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
