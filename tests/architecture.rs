@@ -34,6 +34,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("kube", &["app"]),
     ("pingora", &["proxy", "app"]),
     ("pingora_proxy", &["proxy", "app"]),
+    ("pingora_load_balancing", &["proxy", "app"]),
     ("axum", &["admin"]),
     ("notify", &["source"]),
     ("k8s_openapi", &["api", "translate", "source", "store", "quickstart", "cli"]),

@@ -155,12 +155,12 @@ impl BackendView {
     pub fn all(snapshot: &Snapshot, rule: &Rule) -> Vec<BackendView> {
         match &rule.action {
             Action::Forward(shares) => shares.shares().iter().map(|share| BackendView::of(snapshot, share)).collect(),
-            Action::Answer(_) => Vec::new(),
+            Action::Answer(_) | Action::Redirect(_) => Vec::new(),
         }
     }
 
     fn of(snapshot: &Snapshot, share: &Share) -> BackendView {
-        let upstream = share.upstream.and_then(|index| snapshot.upstream(index));
+        let upstream = share.target.upstream().and_then(|index| snapshot.upstream(index));
         BackendView {
             kind: "Service".into(),
             namespace: upstream.map(|u| u.id.namespace.clone()),
@@ -214,6 +214,9 @@ impl AnswerView {
     pub fn of(rule: &Rule, backends: &[BackendView]) -> AnswerView {
         let reason = match &rule.action {
             Action::Answer(LocalAnswer::FilterFailed) => Reason::FilterFailed,
+            Action::Redirect(redirect) => {
+                return AnswerView { status: Some(redirect.status), reason: Reason::Redirect };
+            }
             Action::Forward(_) if backends.iter().any(BackendView::is_reachable) => return AnswerView::PROXIED,
             // "when a Service has no ready endpoints … 503" (gateway-api.md 6.4)
             Action::Forward(_) if backends.iter().any(|b| b.name.is_some()) => {
@@ -234,7 +237,7 @@ fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error
 /// The backends of a rule in one cell, or what the gateway answers.
 #[must_use]
 pub fn backends_cell(snapshot: &Snapshot, rule: &Rule) -> String {
-    if let Action::Answer(_) = rule.action {
+    if let Action::Answer(_) | Action::Redirect(_) = rule.action {
         let answer = AnswerView::of(rule, &[]);
         return format!("{} {}", answer.status.unwrap_or(500), answer.reason);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::serving::{ListenerIndex, View};
-use super::upstream::{Choice, Ticket, UpstreamLoad};
+use super::upstream::{Choice, Pick, Ticket, UpstreamLoad};
 use crate::snapshot::{Listener, Rule, RuleIndex};
 use crate::telemetry::{ActiveRequest, ListenerLabels, Reason, RouteLabels};
 
@@ -124,7 +124,7 @@ impl Forwarding {
     /// The endpoint of the next try: the one that was chosen, or another one after a failure.
     pub fn next_endpoint(&mut self, ticket: Ticket) -> Option<SocketAddr> {
         if self.choice.is_none() {
-            self.choice = self.upstream.choose(ticket, &self.failed);
+            self.choice = self.upstream.choose(Pick { ticket, hash: None, tried: &self.failed });
         }
         let address = self.choice.as_ref()?.address;
         self.last = Some(address);

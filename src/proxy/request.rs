@@ -11,6 +11,7 @@ use pingora::http::RequestHeader;
 use super::context::{Forwarding, Matched, RequestContext};
 use super::listener::connection::{Connection, Security};
 use super::serving::{ListenerIndex, View, WorkerState};
+use super::upstream::Pick;
 use crate::router::{RequestParts, normalise_host, path};
 use crate::snapshot::{Action, Bind, Choice, LocalAnswer, UpstreamIndex};
 use crate::telemetry::Reason;
@@ -80,7 +81,8 @@ pub fn admit(
     matched.found(rule);
     let rule = view.rule(rule).ok_or(Refusal { status: 500, reason: Reason::Internal })?;
     let upstream = match &rule.action {
-        Action::Forward(shares) => shares.pick(state.random().0).and_then(|share| share.upstream),
+        Action::Forward(shares) => shares.pick(state.random().0).and_then(|share| share.target.upstream()),
+        Action::Redirect(redirect) => return Err(Refusal { status: redirect.status, reason: Reason::Redirect }),
         Action::Answer(LocalAnswer::InvalidBackend) => None,
         Action::Answer(LocalAnswer::FilterFailed) => {
             return Err(Refusal { status: 500, reason: Reason::FilterFailed });
@@ -94,7 +96,9 @@ fn forwarding(view: &Arc<View>, upstream: Option<UpstreamIndex>, state: &WorkerS
     let upstream = upstream
         .and_then(|index| view.upstream(index))
         .ok_or(Refusal { status: 500, reason: Reason::InvalidBackend })?;
-    let choice = upstream.choose(state.random(), &[]).ok_or(Refusal { status: 503, reason: Reason::NoEndpoints })?;
+    let choice = upstream
+        .choose(Pick { ticket: state.random(), hash: None, tried: &[] })
+        .ok_or(Refusal { status: 503, reason: Reason::NoEndpoints })?;
     Ok(Forwarding::new(upstream.clone(), choice))
 }
 

@@ -4,7 +4,10 @@
 //! specification answers with an error is an action here, regexes are compiled, keys are parsed. No Kubernetes
 //! type stands here. Endpoints have a cell of their own, so that they move without a new snapshot.
 
+pub mod filter;
+pub mod health;
 pub mod listener;
+pub mod policy;
 pub mod publish;
 pub mod route;
 pub mod tls;
@@ -15,9 +18,12 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+pub use filter::{Filter, Filters, Redirect, Retry, Timeouts};
+pub use health::EndpointHealth;
 pub use listener::{Bind, BindProtocol, Choice, Listener, ListenerId};
+pub use policy::Policy;
 pub use publish::{Publisher, Reader};
-pub use route::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, WeightedUpstreams};
+pub use route::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, Target, WeightedUpstreams};
 pub use upstream::{Endpoint, EndpointSet, Upstream, UpstreamId, UpstreamIndex, UpstreamProtocol};
 
 /// Everything that is served, at one moment.

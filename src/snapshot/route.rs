@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::filter::{Filters, Redirect, Retry, Timeouts};
 use super::upstream::UpstreamIndex;
 
 /// Index into [`Snapshot::rules`](super::Snapshot::rules).
@@ -17,6 +18,15 @@ pub struct Rule {
     pub index: u32,
     /// The rule's name, if it has one.
     pub name: Option<String>,
+    /// What is done to request and answer on the way, whatever share is drawn.
+    #[serde(skip_serializing_if = "Filters::is_empty")]
+    pub filters: Filters,
+    /// Bounds in time.
+    #[serde(skip_serializing_if = "Timeouts::is_none")]
+    pub timeouts: Timeouts,
+    /// When it is sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// What is done.
     pub action: Action,
 }
@@ -37,6 +47,8 @@ pub struct RouteId {
 pub enum Action {
     /// Forwarded to one of the shares.
     Forward(WeightedUpstreams),
+    /// Redirected.
+    Redirect(Redirect),
     /// Answered here.
     Answer(LocalAnswer),
 }
@@ -62,8 +74,33 @@ pub struct WeightedUpstreams {
 pub struct Share {
     /// 1 to 1,000,000.
     pub weight: u32,
-    /// Where it goes; `None` is an invalid backendRef, whose share is answered with 500.
-    pub upstream: Option<UpstreamIndex>,
+    /// Where it goes.
+    pub target: Target,
+}
+
+/// Where a share goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Target {
+    /// To an upstream, through these filters, after the rule's.
+    Upstream(UpstreamIndex, Filters),
+    /// Nowhere: the backendRef, or what it asks for, is invalid.
+    Invalid {
+        /// The backend as it is named, for people: `namespace/name:port`.
+        backend: Box<str>,
+        /// What is answered.
+        answer: LocalAnswer,
+    },
+}
+
+impl Target {
+    /// The upstream, if there is one.
+    #[must_use]
+    pub fn upstream(&self) -> Option<UpstreamIndex> {
+        match self {
+            Target::Upstream(index, _) => Some(*index),
+            Target::Invalid { .. } => None,
+        }
+    }
 }
 
 impl WeightedUpstreams {

@@ -1,10 +1,14 @@
 //! Upstreams: resolved backends, and the endpoints behind each, which move on their own road.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
+
+use super::health::EndpointHealth;
+use super::policy::Policy;
 
 /// Index into [`Snapshot::upstreams`](super::Snapshot::upstreams).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -37,6 +41,9 @@ pub enum UpstreamProtocol {
 pub struct Upstream {
     /// Who it is.
     pub id: UpstreamId,
+    /// How it is treated.
+    #[serde(skip_serializing_if = "Policy::is_default")]
+    pub policy: Policy,
     /// Where it is now. The cell outlives snapshots: the [`Publisher`](super::Publisher) carries it over.
     pub endpoints: EndpointCell,
 }
@@ -52,11 +59,42 @@ pub struct EndpointSet {
     pub endpoints: Box<[Endpoint]>,
 }
 
-/// One address of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+/// One address of an upstream. Two are equal if their addresses are.
+#[derive(Debug, Clone, Serialize)]
 pub struct Endpoint {
     /// Where to connect.
     pub address: SocketAddr,
+    /// How it is doing.
+    #[serde(skip)]
+    pub health: Arc<EndpointHealth>,
+}
+
+impl Endpoint {
+    /// An endpoint of which nothing bad is known.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Endpoint { address, health: Arc::default() }
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl PartialOrd for Endpoint {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Endpoint {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.address.cmp(&other.address)
+    }
 }
 
 impl EndpointCell {
@@ -78,11 +116,20 @@ impl EndpointCell {
         &self.0
     }
 
-    /// Replaces the endpoints if they differ.
-    pub(super) fn store(&self, set: EndpointSet) {
-        if **self.0.load() != set {
-            self.0.store(Arc::new(set));
+    /// Replaces the endpoints if they differ. An address that stays keeps its health.
+    pub(super) fn store(&self, mut set: EndpointSet) {
+        let before = self.0.load();
+        if **before == set {
+            return;
         }
+        for endpoint in &mut set.endpoints {
+            if let Ok(at) = before.endpoints.binary_search(endpoint)
+                && let Some(known) = before.endpoints.get(at)
+            {
+                endpoint.health = known.health.clone();
+            }
+        }
+        self.0.store(Arc::new(set));
     }
 }
 

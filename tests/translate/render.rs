@@ -146,9 +146,10 @@ fn action(snapshot: &Snapshot, action: &Action) -> String {
     match action {
         Action::Answer(LocalAnswer::InvalidBackend) => "500 invalid_backend".to_owned(),
         Action::Answer(LocalAnswer::FilterFailed) => "500 filter_failed".to_owned(),
+        Action::Redirect(redirect) => format!("{} redirect", redirect.status),
         Action::Forward(upstreams) => {
             let share = |share: &transom::snapshot::Share| {
-                let upstream = share.upstream.map(|index| &snapshot.upstream(index).expect("an upstream").id);
+                let upstream = share.target.upstream().map(|index| &snapshot.upstream(index).expect("an upstream").id);
                 let to = upstream.map_or("500".to_owned(), |id| format!("{}/{}:{}", id.namespace, id.service, id.port));
                 format!("{} {to}", share.weight)
             };

@@ -17,6 +17,17 @@ use crate::snapshot::{EndpointSet, Upstream, UpstreamProtocol};
 #[derive(Debug, Clone, Copy)]
 pub struct Ticket(pub u64);
 
+/// What an endpoint is chosen by.
+#[derive(Debug, Clone, Copy)]
+pub struct Pick<'a> {
+    /// A random number.
+    pub ticket: Ticket,
+    /// Hash of the request's key, where the upstream is balanced by one and the request has it.
+    pub hash: Option<u64>,
+    /// Endpoints that were tried before, the last one last.
+    pub tried: &'a [SocketAddr],
+}
+
 /// A worker's state of one upstream.
 #[derive(Debug)]
 pub struct UpstreamLoad {
@@ -47,6 +58,18 @@ pub struct Choice {
 /// One piece of work in flight; dropping it ends it, exactly once.
 #[derive(Debug)]
 pub struct InFlight(Arc<AtomicU32>);
+
+impl Choice {
+    /// The endpoint has answered.
+    pub fn answered(&self) {
+        tracing::trace!(endpoint = %self.address, "answered");
+    }
+
+    /// The endpoint could not be connected to, broke off, or was too slow.
+    pub fn failed(&self) {
+        tracing::debug!(endpoint = %self.address, "failed");
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -86,9 +109,10 @@ impl UpstreamLoad {
         self.protocol
     }
 
-    /// Chooses an endpoint that is not among `tried`; `None` if there is none.
+    /// Chooses an endpoint that is not among those tried; `None` if there is none.
     #[must_use]
-    pub fn choose(&self, ticket: Ticket, tried: &[SocketAddr]) -> Option<Choice> {
+    pub fn choose(&self, pick: Pick<'_>) -> Option<Choice> {
+        let Pick { ticket, tried, .. } = pick;
         let loads = self.current();
         let endpoints = &loads.set.endpoints;
         let total = endpoints.len();
@@ -168,10 +192,10 @@ fn two_of(ticket: Ticket, total: usize) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
     use crate::snapshot::upstream::EndpointCell;
-    use crate::snapshot::{Endpoint, UpstreamId};
+    use crate::snapshot::{Endpoint, Policy, UpstreamId};
 
     fn set(ports: &[u16]) -> EndpointSet {
-        let endpoints = ports.iter().map(|port| Endpoint { address: ([127, 0, 0, 1], *port).into() }).collect();
+        let endpoints = ports.iter().map(|port| Endpoint::new(([127, 0, 0, 1], *port).into())).collect();
         EndpointSet { endpoints }
     }
 
@@ -183,8 +207,12 @@ mod tests {
             protocol: UpstreamProtocol::Http1,
         };
         let cell = EndpointCell::new(set(ports));
-        let load = UpstreamLoad::new(&Upstream { id, endpoints: cell.clone() });
+        let load = UpstreamLoad::new(&Upstream { id, policy: Policy::default(), endpoints: cell.clone() });
         (cell, load)
+    }
+
+    fn pick(ticket: Ticket, tried: &[SocketAddr]) -> Pick<'_> {
+        Pick { ticket, hash: None, tried }
     }
 
     fn tickets() -> impl Iterator<Item = Ticket> {
@@ -194,9 +222,9 @@ mod tests {
 
     #[test]
     fn no_endpoint_no_choice() {
-        assert!(load(&[]).1.choose(Ticket(7), &[]).is_none());
+        assert!(load(&[]).1.choose(pick(Ticket(7), &[])).is_none());
         let (_, one) = load(&[1]);
-        assert!(one.choose(Ticket(7), &[([127, 0, 0, 1], 1).into()]).is_none());
+        assert!(one.choose(pick(Ticket(7), &[([127, 0, 0, 1], 1).into()])).is_none());
     }
 
     #[test]
@@ -204,7 +232,7 @@ mod tests {
         let (_, load) = load(&[1, 2, 3]);
         let mut seen = [0u32; 3];
         for ticket in tickets().take(9000) {
-            let choice = load.choose(ticket, &[]).unwrap();
+            let choice = load.choose(pick(ticket, &[])).unwrap();
             seen[usize::from(choice.address.port()) - 1] += 1;
         }
         // 9000 draws at 1/3: sigma is 44.7
@@ -214,7 +242,7 @@ mod tests {
     #[test]
     fn work_in_flight_stays_level() {
         let (_, load) = load(&[1, 2, 3, 4]);
-        let held: Vec<_> = tickets().take(400).map(|ticket| load.choose(ticket, &[]).unwrap()).collect();
+        let held: Vec<_> = tickets().take(400).map(|ticket| load.choose(pick(ticket, &[])).unwrap()).collect();
         let counts: Vec<_> = (1..=4).map(|port| load.in_flight(([127, 0, 0, 1], port).into())).collect();
         assert!(counts.iter().all(|count| (90..=110).contains(count)), "{counts:?}");
         drop(held);
@@ -232,16 +260,16 @@ mod tests {
             port: 80,
             protocol: UpstreamProtocol::Http1,
         };
-        let upstream = Upstream { id: id.clone(), endpoints: EndpointCell::new(set(&[1])) };
+        let upstream = Upstream { id: id.clone(), policy: Policy::default(), endpoints: EndpointCell::new(set(&[1])) };
         publisher.publish(crate::snapshot::Snapshot { upstreams: vec![upstream], ..Default::default() });
         let load = UpstreamLoad::new(&reader.current().upstreams[0]);
-        let held = load.choose(Ticket(0), &[]).unwrap();
+        let held = load.choose(pick(Ticket(0), &[])).unwrap();
         publisher.publish_endpoints(&id, set(&[2]));
-        assert_eq!(load.choose(Ticket(0), &[]).unwrap().address.port(), 2);
+        assert_eq!(load.choose(pick(Ticket(0), &[])).unwrap().address.port(), 2);
         publisher.publish_endpoints(&id, set(&[1, 2]));
         assert_eq!(load.in_flight(([127, 0, 0, 1], 1).into()), 1);
         for ticket in tickets().take(50) {
-            assert_eq!(load.choose(ticket, &[]).unwrap().address.port(), 2, "the idle one is taken");
+            assert_eq!(load.choose(pick(ticket, &[])).unwrap().address.port(), 2, "the idle one is taken");
         }
         drop(held);
         assert_eq!(load.in_flight(([127, 0, 0, 1], 1).into()), 0);
@@ -252,7 +280,7 @@ mod tests {
         let (_, load) = load(&[1, 2, 3]);
         let tried = [([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 3).into()];
         for ticket in tickets().take(50) {
-            assert_eq!(load.choose(ticket, &tried).unwrap().address.port(), 2);
+            assert_eq!(load.choose(pick(ticket, &tried)).unwrap().address.port(), 2);
         }
     }
 }

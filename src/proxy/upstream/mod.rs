@@ -5,4 +5,4 @@ pub mod balance;
 pub mod headers;
 pub mod peer;
 
-pub use balance::{Choice, Ticket, UpstreamLoad};
+pub use balance::{Choice, Pick, Ticket, UpstreamLoad};

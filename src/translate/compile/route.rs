@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::upstream::Indices;
-use crate::api::Kind;
+use crate::api::http_route::HttpBackendRef;
+use crate::api::{BackendObjectReference, Kind};
 use crate::router::RouteOrder;
 use crate::router::{Hostname, RouteEntry, RouteMatch};
-use crate::snapshot::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, WeightedUpstreams};
+use crate::snapshot::{
+    Action, Filters, LocalAnswer, RouteId, Rule, RuleIndex, Share, Target, Timeouts, WeightedUpstreams,
+};
 use crate::translate::graph::Graph;
 use crate::translate::graph::attach::RouteHosts;
 use crate::translate::graph::http::{RouteNode, RuleNode, RuleOutcome};
@@ -48,6 +51,9 @@ pub fn rules(graph: &Graph<'_>, served: &[Served<'_>], indices: &Indices) -> (Ve
                 },
                 index: position,
                 name: rule.rule.name.clone(),
+                filters: Filters::default(),
+                timeouts: Timeouts::default(),
+                retry: None,
                 action: action(rule, indices),
             });
             for &(gateway, listener) in listeners {
@@ -106,10 +112,22 @@ fn add(
 fn action(rule: &RuleNode<'_>, indices: &Indices) -> Action {
     let RuleOutcome::Forward(shares) = &rule.outcome else { return Action::Answer(LocalAnswer::FilterFailed) };
     let resolves = shares.iter().any(|(weight, upstream)| *weight > 0 && upstream.is_some());
-    let share =
-        |&(weight, upstream): &(u32, Option<_>)| Share { weight, upstream: upstream.and_then(|u| indices.of(u)) };
-    match WeightedUpstreams::new(shares.iter().map(share)) {
+    let share = |(&(weight, upstream), asked): (&(u32, Option<_>), &HttpBackendRef)| Share {
+        weight,
+        target: upstream.and_then(|u| indices.of(u)).map_or_else(
+            || Target::Invalid { backend: named(&asked.backend.object), answer: LocalAnswer::InvalidBackend },
+            |index| Target::Upstream(index, Filters::default()),
+        ),
+    };
+    match WeightedUpstreams::new(shares.iter().zip(&rule.rule.backend_refs).map(share)) {
         Some(upstreams) if resolves => Action::Forward(upstreams),
         _ => Action::Answer(LocalAnswer::InvalidBackend),
     }
+}
+
+/// A backend as the route names it.
+fn named(reference: &BackendObjectReference) -> Box<str> {
+    let namespace = reference.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let port = reference.port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{namespace}{}{port}", reference.name).into()
 }

@@ -2,7 +2,7 @@
 
 use super::route::Served;
 use crate::snapshot::upstream::EndpointCell;
-use crate::snapshot::{Upstream, UpstreamIndex};
+use crate::snapshot::{Policy, Upstream, UpstreamIndex};
 use crate::translate::graph::Graph;
 use crate::translate::graph::backend::UpstreamRef;
 use crate::translate::graph::http::RuleOutcome;
@@ -38,7 +38,11 @@ pub fn upstreams(graph: &Graph<'_>, served: &[Served<'_>]) -> (Vec<Upstream>, In
         if let Some(slot) = indices.get_mut(found) {
             *slot = Some(UpstreamIndex(index));
         }
-        upstreams.push(Upstream { id: node.id.clone(), endpoints: EndpointCell::new(node.endpoints.clone()) });
+        upstreams.push(Upstream {
+            id: node.id.clone(),
+            policy: Policy::default(),
+            endpoints: EndpointCell::new(node.endpoints.clone()),
+        });
     }
     (upstreams, Indices(indices))
 }

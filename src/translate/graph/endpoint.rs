@@ -29,7 +29,7 @@ pub fn endpoints(resources: &Resources, service: &ObjectKey, port_name: &str) ->
         for endpoint in slice.endpoints.iter().flatten() {
             // EndpointSlice: "No semantics are defined for additional addresses beyond the first".
             let Some(ip) = endpoint.addresses.first().and_then(|text| address(slice, text)) else { continue };
-            let found = Endpoint { address: SocketAddr::new(ip, port) };
+            let found = Endpoint::new(SocketAddr::new(ip, port));
             let conditions = endpoint.conditions.as_ref();
             // "A nil value should be interpreted as 'true'" (ready), "defer to the ready condition" (serving).
             let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);

@@ -6,8 +6,9 @@ use transom::router::{HostMap, Hostname, PathMatch, RouteEntry, RouteMatch, Rout
 use transom::snapshot::tls::ListenerTls;
 use transom::snapshot::upstream::EndpointCell;
 use transom::snapshot::{
-    Action, Bind, BindProtocol, Endpoint, EndpointSet, Listener, ListenerId, LocalAnswer, RouteId, Rule, RuleIndex,
-    Share, Snapshot, Upstream, UpstreamId, UpstreamIndex, UpstreamProtocol, WeightedUpstreams,
+    Action, Bind, BindProtocol, Endpoint, EndpointSet, Filters, Listener, ListenerId, LocalAnswer, Policy, RouteId,
+    Rule, RuleIndex, Share, Snapshot, Target, Timeouts, Upstream, UpstreamId, UpstreamIndex, UpstreamProtocol,
+    WeightedUpstreams,
 };
 
 /// A snapshot that is being built.
@@ -36,7 +37,7 @@ pub fn upstream_id(name: &str, protocol: UpstreamProtocol) -> UpstreamId {
 
 /// Endpoints of an upstream.
 pub fn endpoints(addresses: &[SocketAddr]) -> EndpointSet {
-    let mut endpoints: Vec<Endpoint> = addresses.iter().map(|address| Endpoint { address: *address }).collect();
+    let mut endpoints: Vec<Endpoint> = addresses.iter().map(|address| Endpoint::new(*address)).collect();
     endpoints.sort();
     EndpointSet { endpoints: endpoints.into() }
 }
@@ -51,7 +52,11 @@ impl Config {
     pub fn upstream_over(&mut self, name: &str, protocol: UpstreamProtocol, addresses: &[SocketAddr]) -> UpstreamIndex {
         let index = UpstreamIndex(u32::try_from(self.snapshot.upstreams.len()).unwrap());
         let cell = EndpointCell::new(endpoints(addresses));
-        self.snapshot.upstreams.push(Upstream { id: upstream_id(name, protocol), endpoints: cell });
+        self.snapshot.upstreams.push(Upstream {
+            id: upstream_id(name, protocol),
+            policy: Policy::default(),
+            endpoints: cell,
+        });
         index
     }
 
@@ -62,7 +67,11 @@ impl Config {
 
     /// A rule that forwards by weight.
     pub fn split(&mut self, name: &str, shares: &[(u32, Option<UpstreamIndex>)]) -> RuleIndex {
-        let shares = shares.iter().map(|(weight, upstream)| Share { weight: *weight, upstream: *upstream });
+        let target = |upstream: &Option<UpstreamIndex>| match upstream {
+            Some(index) => Target::Upstream(*index, Filters::default()),
+            None => Target::Invalid { backend: "test/gone:80".into(), answer: LocalAnswer::InvalidBackend },
+        };
+        let shares = shares.iter().map(|(weight, upstream)| Share { weight: *weight, target: target(upstream) });
         self.rule(name, Action::Forward(WeightedUpstreams::new(shares).unwrap()))
     }
 
@@ -80,7 +89,8 @@ impl Config {
     fn rule(&mut self, name: &str, action: Action) -> RuleIndex {
         let index = RuleIndex(u32::try_from(self.snapshot.rules.len()).unwrap());
         let route = RouteId { kind: "HTTPRoute", namespace: "test".to_owned(), name: name.to_owned() };
-        self.snapshot.rules.push(Rule { route, index: 0, name: None, action });
+        let (filters, timeouts) = (Filters::default(), Timeouts::default());
+        self.snapshot.rules.push(Rule { route, index: 0, name: None, filters, timeouts, retry: None, action });
         index
     }
 
