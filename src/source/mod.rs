@@ -6,5 +6,6 @@
 //! This room does not know what objects mean: that is `translate/`.
 
 pub mod file;
+pub mod kubernetes;
 pub mod manifest;
 pub mod schema;

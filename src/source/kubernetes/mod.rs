@@ -1,0 +1,127 @@
+//! Objects from an API server: one watch a kind, from one table.
+//!
+//! A client comes in; batches go out, the first of them whole, once every watch is in step: a snapshot of half a
+//! cluster is never served. `table` says what is watched, `served` which version of it the cluster has, `watch`
+//! follows one kind in one scope, `picture` (pure) says what that changes. Nothing here knows what an object means.
+//!
+//! A kind whose CRD is not there counts as empty, and is looked for again until it is. A watch that is lost keeps
+//! what it had shown.
+
+mod picture;
+mod served;
+mod table;
+mod watch;
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::store::Batch;
+
+use table::TABLE;
+use watch::{Scope, Watch};
+
+/// Batches of all watches that may wait.
+const QUEUED: usize = 256;
+/// For a connection to the API server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For an answer of the API server; a watch is renewed before that.
+const READ_TIMEOUT: Duration = Duration::from_secs(295);
+
+/// Which cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// A kubeconfig file; none is the pod's own service account, or the user's default file.
+    pub kubeconfig: Option<std::path::PathBuf>,
+    /// A context of the file; none is its current one.
+    pub context: Option<String>,
+}
+
+/// Which objects are seen at all. Label selectors as Kubernetes writes them; none is every object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selectors {
+    /// Of GatewayClasses.
+    pub gateway_classes: Option<String>,
+    /// Of Gateways.
+    pub gateways: Option<String>,
+    /// Of routes of every kind.
+    pub routes: Option<String>,
+    /// Namespaces that are watched, each on its own; none is all of them with one watch.
+    pub namespaces: Vec<String>,
+}
+
+/// No way to the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The kubeconfig file cannot be used.
+    #[error("kubeconfig: {0}")]
+    Kubeconfig(#[from] KubeconfigError),
+    /// Neither a service account nor a kubeconfig.
+    #[error("no cluster: {0}")]
+    Infer(#[from] kube::config::InferConfigError),
+    /// The client cannot be made.
+    #[error("client of the API server: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// A client of the cluster. Nothing is asked of it yet.
+///
+/// # Errors
+/// No configuration, or one that cannot be used.
+pub async fn connect(access: &Access) -> Result<Client, AccessError> {
+    let mut config = match access {
+        Access { kubeconfig: None, context: None } => kube::Config::infer().await?,
+        Access { kubeconfig, context } => {
+            let file = match kubeconfig {
+                Some(path) => Kubeconfig::read_from(path)?,
+                None => Kubeconfig::read()?,
+            };
+            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+            kube::Config::from_custom_kubeconfig(file, &options).await?
+        }
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
+    Ok(Client::try_from(config)?)
+}
+
+/// Follows the cluster until `stop`: sends one batch with everything once every watch is in step, then every change.
+pub async fn follow(client: Client, selectors: Selectors, events: mpsc::Sender<Batch>, stop: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let (sender, mut shown) = mpsc::channel(QUEUED);
+    let mut out_of_step = 0;
+    for row in TABLE {
+        for scope in Scope::all(*row, &selectors.namespaces) {
+            let watch = Watch::new(client.clone(), *row, scope, row.selector(&selectors), sender.clone());
+            let stop = stop.clone();
+            tasks.spawn(async move { stop.run_until_cancelled(watch.run()).await });
+            out_of_step += 1;
+        }
+    }
+    drop(sender);
+    tasks.close();
+    let mut first: Option<Batch> = Some(Batch::new());
+    while let Some(told) = shown.recv().await {
+        let batch = match (&mut first, told) {
+            (None, told) => told.batch,
+            (Some(whole), told) => {
+                whole.extend(told.batch);
+                out_of_step -= usize::from(told.first);
+                if out_of_step > 0 {
+                    continue;
+                }
+                tracing::info!(objects = whole.len(), "in step with the API server");
+                first.take().unwrap_or_default()
+            }
+        };
+        if events.send(batch).await.is_err() {
+            break;
+        }
+    }
+    stop.cancelled().await;
+    tasks.wait().await;
+}

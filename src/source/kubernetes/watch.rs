@@ -1,0 +1,237 @@
+//! One watch: a kind in one scope, followed for as long as the process lives.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, pin_mut};
+use kube::api::{Api, DynamicObject};
+use kube::runtime::watcher::{self, Event, InitialListStrategy};
+use kube::{Client, Error};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::Instrument;
+
+use super::picture::{Decoded, Picture, Shown};
+use super::served::{Served, is_not_found, served};
+use super::table::Row;
+use crate::api::{Object, ObjectKey};
+use crate::store::Batch;
+
+/// How often a kind that is not there is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Wait before a watch that was cut goes on from where it was.
+const INTERRUPTED: Duration = Duration::from_millis(100);
+/// First wait after a watch failed; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Longest wait after a watch failed.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Where a kind is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere, with one watch.
+    Cluster,
+    /// In one namespace.
+    Namespace(String),
+}
+
+/// What a watch tells.
+#[derive(Debug)]
+pub struct Told {
+    /// What changed.
+    pub batch: Batch,
+    /// Whether the watch is in step from now on, and was not before.
+    pub first: bool,
+}
+
+/// A watch.
+pub struct Watch {
+    client: Client,
+    row: Row,
+    scope: Scope,
+    labels: Option<String>,
+    told: mpsc::Sender<Told>,
+    picture: Picture,
+    in_step: bool,
+    /// Streaming lists, until the API server says that it has none.
+    strategy: InitialListStrategy,
+}
+
+/// Why a watch ended.
+enum End {
+    /// Nobody listens.
+    Unheard,
+    /// The cluster no longer serves the kind.
+    NotServed,
+    /// It must begin anew, for this reason, and had brought something since it began.
+    Failed { error: watcher::Error, was_good: bool },
+}
+
+impl Scope {
+    /// The scopes in which a kind is watched.
+    pub fn all(row: Row, namespaces: &[String]) -> Vec<Scope> {
+        if namespaces.is_empty() || !row.kind.namespaced() {
+            return vec![Scope::Cluster];
+        }
+        namespaces.iter().cloned().map(Scope::Namespace).collect()
+    }
+}
+
+impl Watch {
+    /// A watch that has not begun.
+    pub fn new(client: Client, row: Row, scope: Scope, labels: Option<&str>, told: mpsc::Sender<Told>) -> Self {
+        Watch {
+            client,
+            row,
+            scope,
+            labels: labels.map(str::to_owned),
+            told,
+            picture: Picture::new(row.kind),
+            in_step: false,
+            strategy: InitialListStrategy::StreamingList,
+        }
+    }
+
+    /// Follows the kind until nobody listens.
+    pub async fn run(mut self) {
+        let namespace = match &self.scope {
+            Scope::Cluster => "",
+            Scope::Namespace(name) => name.as_str(),
+        };
+        let span = tracing::info_span!("watch", kind = %self.row.kind, namespace);
+        async {
+            let mut wait = FIRST_WAIT;
+            let mut missing = false;
+            loop {
+                match served(&self.client, self.row).await {
+                    Ok(Served::In(version)) => {
+                        if std::mem::take(&mut missing) {
+                            tracing::info!(version, "the cluster serves it now");
+                        }
+                        match self.follow(version).await {
+                            End::Unheard => return,
+                            End::NotServed => {}
+                            End::Failed { error, was_good } => {
+                                if was_good {
+                                    wait = FIRST_WAIT;
+                                }
+                                tracing::warn!(%error, retry_after = ?wait, "watch lost; what it had shown stays");
+                            }
+                        }
+                    }
+                    Ok(Served::Not) => {
+                        if !std::mem::replace(&mut missing, true) {
+                            tracing::info!("the cluster does not have this kind; looking again while it is missing");
+                        }
+                        let batch = self.picture.clear();
+                        if !self.tell(batch, true).await {
+                            return;
+                        }
+                        sleep(LOOK_AGAIN).await;
+                        continue;
+                    }
+                    Err(error) => tracing::warn!(%error, retry_after = ?wait, "the API server does not say"),
+                }
+                sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn follow(&mut self, version: &str) -> End {
+        let events = self.events(version);
+        pin_mut!(events);
+        let mut was_good = false;
+        while let Some(event) = events.next().await {
+            let shown = match event {
+                Ok(Event::Init) => Shown::Begun,
+                Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                    let (key, decoded) = self.decode(object);
+                    Shown::Held(key, decoded)
+                }
+                Ok(Event::Delete(object)) => Shown::Gone(key_of(&object)),
+                Ok(Event::InitDone) => {
+                    was_good = true;
+                    Shown::Complete
+                }
+                Err(error) if not_served(&error) => return End::NotServed,
+                Err(error) if self.refuses_streaming(&error) => {
+                    tracing::debug!(%error, "no streaming lists here; listing in pages");
+                    self.strategy = InitialListStrategy::ListWatch;
+                    return End::NotServed; // begins anew at once, the other way
+                }
+                // the watcher goes on by itself, from where it was; a list that is too old it makes anew
+                Err(watcher::Error::WatchFailed(error)) if was_good => {
+                    tracing::debug!(%error, "watch interrupted");
+                    sleep(INTERRUPTED).await;
+                    continue;
+                }
+                Err(watcher::Error::WatchError(status)) if was_good => {
+                    tracing::debug!(%status, "watch interrupted");
+                    sleep(INTERRUPTED).await;
+                    continue;
+                }
+                Err(error) => return End::Failed { error, was_good },
+            };
+            let complete = matches!(shown, Shown::Complete);
+            if let Some(batch) = self.picture.take_up(shown)
+                && !self.tell(batch, complete).await
+            {
+                return End::Unheard;
+            }
+        }
+        End::Unheard
+    }
+
+    fn events(&self, version: &str) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> + use<> {
+        let resource = self.row.resource(version);
+        let api: Api<DynamicObject> = match &self.scope {
+            Scope::Cluster => Api::all_with(self.client.clone(), &resource),
+            Scope::Namespace(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        };
+        let config = watcher::Config {
+            label_selector: self.labels.clone(),
+            field_selector: self.row.fields().map(str::to_owned),
+            initial_list_strategy: self.strategy.clone(),
+            ..watcher::Config::default()
+        };
+        watcher::watcher(api, config)
+    }
+
+    /// Reads an object; one that fits no type of ours is named and left alone.
+    fn decode(&self, object: DynamicObject) -> (ObjectKey, Decoded) {
+        let key = key_of(&object);
+        let read = serde_json::to_value(object).and_then(|value: Value| Object::from_value(self.row.kind, value));
+        match read {
+            Ok(object) => (key, Decoded::Object(object)),
+            Err(error) => {
+                tracing::warn!(object = %key, %error, "cannot be read; what was known of it stays");
+                (key, Decoded::Unreadable)
+            }
+        }
+    }
+
+    async fn tell(&mut self, batch: Batch, in_step: bool) -> bool {
+        let first = in_step && !self.in_step;
+        self.in_step |= in_step;
+        (batch.is_empty() && !first) || self.told.send(Told { batch, first }).await.is_ok()
+    }
+
+    fn refuses_streaming(&self, error: &watcher::Error) -> bool {
+        let watcher::Error::WatchStartFailed(Error::Api(status)) = error else { return false };
+        self.strategy == InitialListStrategy::StreamingList && matches!(status.code, 400 | 422)
+    }
+}
+
+fn not_served(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => is_not_found(error),
+        _ => false,
+    }
+}
+
+fn key_of(object: &DynamicObject) -> ObjectKey {
+    crate::api::object::key_of(&object.metadata)
+}
