@@ -21,7 +21,7 @@ use tracing::{debug, info};
 use crate::lifecycle::ReadyTask;
 use crate::snapshot::{Publisher, UpstreamId};
 use crate::store::{Batch, Change, Resources};
-use crate::translate::{self, Finding, Settings, Statuses, Translation};
+use crate::translate::{self, Finding, References, Settings, Statuses, Translation};
 
 /// Batches that may wait; a source that is faster than the translator waits for it.
 pub const QUEUED_BATCHES: usize = 1024;
@@ -49,6 +49,8 @@ pub struct Controller {
     publisher: Publisher,
     report: watch::Sender<Report>,
     first: Option<ReadyTask>,
+    /// What the last translation looked at.
+    references: References,
 }
 
 impl Controller {
@@ -57,7 +59,8 @@ impl Controller {
     pub fn new(settings: Settings, publisher: Publisher, first: ReadyTask) -> (Controller, watch::Receiver<Report>) {
         let (report, receiver) = watch::channel(Report::default());
         let resources = Resources::default();
-        (Controller { resources, settings, publisher, report, first: Some(first) }, receiver)
+        let references = References::default();
+        (Controller { resources, settings, publisher, report, first: Some(first), references }, receiver)
     }
 
     /// Runs until every sender of `events` is gone.
@@ -73,17 +76,20 @@ impl Controller {
         for event in batches.flatten() {
             self.resources.apply(event, &mut change);
         }
-        if change.routes || self.first.is_some() {
+        let referred = change.objects.iter().any(|object| self.references.has(object));
+        if change.routes || referred || self.first.is_some() {
             self.translate();
-        } else if !change.is_empty() {
+        } else if !change.services.is_empty() {
             self.move_endpoints(&change);
         }
     }
 
     fn translate(&mut self) {
         let started = Instant::now();
-        let Translation { snapshot, statuses, findings } = translate::translate(&self.resources, &self.settings);
+        let Translation { snapshot, statuses, findings, references } =
+            translate::translate(&self.resources, &self.settings);
         let (rules, upstreams) = (snapshot.rules.len(), snapshot.upstreams.len());
+        self.references = references;
         self.publisher.publish(snapshot);
         if let Some(first) = self.first.take() {
             first.done();
@@ -244,6 +250,23 @@ mod tests {
         world.batches(vec![vec![route("/one"), service(), delete(Kind::Secret, "never-seen")], vec![]]);
         world.batches(vec![vec![Event::Binds(BTreeMap::new())]]);
         assert_eq!(world.generation(), 1);
+    }
+
+    #[test]
+    fn what_nobody_refers_to_translates_nothing() {
+        let mut world = World::new();
+        let secret = json!({"metadata": {"name": "s", "namespace": "n"}, "type": "Opaque"});
+        let other = json!({"metadata": {"name": "other", "namespace": "n"}, "spec": {"ports": [{"port": 80}]}});
+        world.batches(vec![vec![
+            Event::Apply(Object::from_value(Kind::Secret, secret).unwrap()),
+            Event::Apply(Object::from_value(Kind::Service, other).unwrap()),
+            Event::Apply(Object::from_value(Kind::Namespace, json!({"metadata": {"name": "n"}})).unwrap()),
+        ]]);
+        assert_eq!(world.generation(), 1);
+        world.batches(vec![vec![delete(Kind::Service, "web")]]);
+        assert_eq!(world.generation(), 2, "a route refers to it");
+        world.batches(vec![vec![service()]]);
+        assert_eq!(world.generation(), 3, "also while it is not there");
     }
 
     #[test]

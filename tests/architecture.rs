@@ -31,7 +31,7 @@ const ROOTS: &[&str] = &["app", "cli", "main", "lib"];
 const STAGES: &[(&str, &[&str])] = &[("graph", &[]), ("compile", &["graph"]), ("report", &["graph"])];
 /// Outside crates and the modules that may name them.
 const OUTSIDE: &[(&str, &[&str])] = &[
-    ("kube", &["app"]),
+    ("kube", &["source", "app"]),
     ("pingora", &["proxy", "app"]),
     ("pingora_proxy", &["proxy", "app"]),
     ("pingora_load_balancing", &["proxy", "app"]),

@@ -77,7 +77,7 @@ fn every_setting_is_a_flag_of_run() {
 fn run_refuses_what_it_cannot_do() {
     let folder = Folder::new();
     for (arguments, words) in [
-        (&["run", "--kubernetes"][..], "not in this version"),
+        (&["run", "--kubernetes", "--kubeconfig", "no/such/file"][..], "kubeconfig"),
         (&["run", "--log-level", "inof"], "info"),
         (&["run", "-R"], "filename"),
         (&["run", "extra"], "extra"),

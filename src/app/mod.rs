@@ -33,7 +33,7 @@ use crate::lifecycle::signals::{Shutdown, Signals};
 use crate::proxy;
 use crate::snapshot::Publisher;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
-use crate::translate::Binds;
+use crate::translate::{Binds, Origin};
 
 use objects::Objects;
 
@@ -73,10 +73,15 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
-    let (objects, first) = Objects::open(&sources, config.controller_name.as_str())?;
+    let objects = Objects::open(&sources, config.controller_name.as_str()).await?;
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
-    let (controller, report) = Controller::new(translating(&config, Binds::Observed), publisher, objects_read);
+    let origin = match sources {
+        Sources::Kubernetes(_) => Origin::Kubernetes,
+        Sources::QuickStart | Sources::Files { .. } => Origin::Files,
+    };
+    let settings = translating(&config, origin, Binds::Observed);
+    let (controller, report) = Controller::new(settings, publisher, objects_read);
     tasks.spawn(controller.run(queue));
     let view = objects.view(report.clone(), reader.clone());
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
@@ -85,7 +90,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let proxy = proxy::start(serving(&config), reader, &telemetry, ports_bound)
         .map_err(|error| unavailable("data workers", &error))?;
     tasks.spawn(feedback::bound_addresses(proxy.bound(), events.clone()));
-    tasks.spawn(objects.follow(first, events, stop.clone()));
+    tasks.spawn(objects.follow(events, stop.clone()));
 
     let drain = tokio::select! {
         settled = ready::settle(&view, proxy.bound()) => {

@@ -1,10 +1,12 @@
-//! Objects from files, completed with what stands in for a cluster, on their way to the controller.
+//! Objects on their way to the controller: from an API server, or from files, completed with what stands in for a
+//! cluster.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kube::Client;
 use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +18,7 @@ use crate::echo::{self, Echo};
 use crate::quickstart::{self, EchoBackend, Refusal, Standins};
 use crate::snapshot::Reader;
 use crate::source::file::{FileProblem, FileSource, Provenance, Skipped};
+use crate::source::kubernetes::{self, Selectors};
 use crate::source::manifest::{self, Keep, Outcome};
 use crate::store::{Batch, Event};
 
@@ -24,20 +27,29 @@ const QUEUED: usize = 16;
 
 /// Where objects come from, opened and not yet followed.
 pub struct Objects {
-    /// None for the quick start, whose objects never change.
-    files: Option<FileSource>,
+    source: Source,
     skipped: Skipped,
     refusals: Arc<Mutex<Vec<Refusal>>>,
     problems: channel::Receiver<Arc<Vec<FileProblem>>>,
 }
 
+enum Source {
+    /// The quick start, whose objects never change.
+    Fixed(Batch),
+    /// Files, and what they held.
+    Files(Box<FileSource>, Batch),
+    /// A cluster, of which nothing is known yet.
+    Cluster(Client),
+}
+
 impl Objects {
-    /// Reads everything once; the batch is what there is.
+    /// Reads files once; a cluster is not asked yet.
     ///
     /// # Errors
-    /// A path that does not exist or cannot be opened.
-    pub fn open(sources: &Sources, controller_name: &str) -> Result<(Objects, Batch), Failure> {
+    /// A path that does not exist or cannot be opened; no way to the cluster.
+    pub async fn open(sources: &Sources, controller_name: &str) -> Result<Objects, Failure> {
         let refusals = Arc::default();
+        let (_, no_problems) = channel::channel(Arc::default());
         match sources {
             Sources::QuickStart => {
                 let documents = manifest::parse(
@@ -54,14 +66,25 @@ impl Objects {
                     Outcome::Object(object) => Some(Event::Apply(object)),
                     _ => None,
                 });
-                let (_, problems) = channel::channel(Arc::default());
-                Ok((Objects { files: None, skipped: Skipped::new(), refusals, problems }, objects.collect()))
+                let source = Source::Fixed(objects.collect());
+                Ok(Objects { source, skipped: Skipped::new(), refusals, problems: no_problems })
             }
             Sources::Files { paths, recursive } => {
                 let (files, loaded) = FileSource::open(paths.clone(), *recursive, Keep::Objects)
                     .map_err(|error| Failure::WrongUse(error.to_string()))?;
                 let problems = files.problems();
-                Ok((Objects { files: Some(files), skipped: loaded.skipped, refusals, problems }, loaded.batch))
+                Ok(Objects {
+                    source: Source::Files(Box::new(files), loaded.batch),
+                    skipped: loaded.skipped,
+                    refusals,
+                    problems,
+                })
+            }
+            Sources::Kubernetes(access) => {
+                let client = kubernetes::connect(access).await;
+                let client = client.map_err(|error| Failure::WrongUse(error.to_string()))?;
+                let source = Source::Cluster(client);
+                Ok(Objects { source, skipped: Skipped::new(), refusals, problems: no_problems })
             }
         }
     }
@@ -72,16 +95,34 @@ impl Objects {
             report,
             reader,
             problems: self.problems.clone(),
-            provenance: self.files.as_ref().map_or_else(Provenance::default, FileSource::provenance),
+            provenance: match &self.source {
+                Source::Files(files, _) => files.provenance(),
+                Source::Fixed(_) | Source::Cluster(_) => Provenance::default(),
+            },
             skipped: Arc::new(self.skipped.clone()),
             refusals: Arc::clone(&self.refusals),
         }
     }
 
-    /// Sends the first batch, then every change, each completed, until `stop`.
-    pub async fn follow(mut self, first: Batch, events: mpsc::Sender<Batch>, stop: CancellationToken) {
+    /// Sends the first batch, then every change, until `stop`.
+    pub async fn follow(mut self, events: mpsc::Sender<Batch>, stop: CancellationToken) {
+        match std::mem::replace(&mut self.source, Source::Fixed(Batch::new())) {
+            Source::Fixed(batch) => self.complete(batch, None, events, stop).await,
+            Source::Files(files, batch) => self.complete(batch, Some(*files), events, stop).await,
+            Source::Cluster(client) => kubernetes::follow(client, Selectors::default(), events, stop).await,
+        }
+    }
+
+    /// Files may leave out what a cluster would add: each batch is completed.
+    async fn complete(
+        &self,
+        first: Batch,
+        files: Option<FileSource>,
+        events: mpsc::Sender<Batch>,
+        stop: CancellationToken,
+    ) {
         let (source, mut changes) = mpsc::channel(QUEUED);
-        let watching = self.files.take().map(|files| tokio::spawn(files.watch(source, stop.clone())));
+        let watching = files.map(|files| tokio::spawn(files.watch(source, stop.clone())));
         let mut standins = Standins::new();
         let mut next = Some(first);
         while let Some(mut batch) = next {

@@ -1,4 +1,4 @@
-//! `transom run`: serve the objects of files and folders, or the quick start.
+//! `transom run`: serve the objects of files and folders, of an API server, or the quick start.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use super::settings::ServingSettings;
 use super::{Failure, Outcome, Serve, outcome};
 use crate::quickstart;
+use crate::source::kubernetes::Access;
 
-/// Serve Gateway API objects from files and folders, live; without any, the quick start.
+/// Serve Gateway API objects from files and folders or from a cluster, live; without any, the quick start.
 ///
 /// Files and folders are watched: an edit is served within a second, and one that cannot be read leaves what was
 /// served before. Without -f, a Gateway, its routes and sample backends that are inside the binary are served.
@@ -29,9 +30,30 @@ pub struct Arguments {
     #[command(flatten)]
     settings: ServingSettings,
 
-    /// Serve the objects of an API server (not in this version).
-    #[arg(long, hide = true)]
+    /// Serve the objects of an API server: in a pod by its service account, else by the kubeconfig.
+    #[arg(long, conflicts_with_all = ["filename", "recursive", "write_quickstart"])]
     kubernetes: bool,
+
+    #[command(flatten)]
+    access: ClusterAccess,
+}
+
+/// Which cluster is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct ClusterAccess {
+    /// The kubeconfig file to use instead of the service account or $KUBECONFIG.
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig to use instead of its current one.
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    context: Option<String>,
+}
+
+impl From<ClusterAccess> for Access {
+    fn from(given: ClusterAccess) -> Self {
+        Access { kubeconfig: given.kubeconfig, context: given.context }
+    }
 }
 
 /// Where the objects to serve come from.
@@ -46,18 +68,17 @@ pub enum Sources {
         /// Whether folders of folders are descended into.
         recursive: bool,
     },
+    /// An API server.
+    Kubernetes(Access),
 }
 
 pub(super) fn run(arguments: Arguments, serve: Serve) -> Result<Outcome, Failure> {
-    if arguments.kubernetes {
-        let message = "run --kubernetes is not in this version; serve manifests with: transom run -f PATH";
-        return Err(Failure::WrongUse(message.to_owned()));
-    }
     if let Some(path) = &arguments.write_quickstart {
         return write_quickstart(path);
     }
     let config = arguments.settings.resolve()?;
     let sources = match arguments.filename {
+        _ if arguments.kubernetes => Sources::Kubernetes(arguments.access.into()),
         paths if paths.is_empty() => Sources::QuickStart,
         paths => Sources::Files { paths, recursive: arguments.recursive },
     };

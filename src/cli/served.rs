@@ -97,6 +97,7 @@ impl Announcement<'_> {
                 format!("To edit it:  transom run --write-quickstart {name} && transom run -f {name}")
             }
             Sources::Files { .. } => "Files are watched: save an edit, and it is live.".to_owned(),
+            Sources::Kubernetes(_) => "The cluster is watched: apply a change, and it is live.".to_owned(),
         };
         let facts = format!("Admin:       http://{admin}/metrics  http://{admin}/config  http://{admin}/readyz");
         format!("{}\n{}\nCtrl-C ends it.\n", paint.faint(&edit), paint.faint(&facts))

@@ -46,7 +46,7 @@ impl Loaded {
 
         let mut resources = Resources::default();
         apply(&mut resources, files.batch);
-        let translation = translate::translate(&resources, &translating(config, Binds::Assumed));
+        let translation = translate::translate(&resources, &translating(config, Origin::Files, Binds::Assumed));
         let provenance = source.provenance();
         let told = Told {
             files: &files.problems,
@@ -101,11 +101,11 @@ impl Loaded {
     }
 }
 
-/// The settings of a translation of files.
-pub fn translating(config: &Config, binds: Binds) -> Settings {
+/// The settings of a translation.
+pub fn translating(config: &Config, origin: Origin, binds: Binds) -> Settings {
     Settings {
         controller_name: config.controller_name.as_str().to_owned(),
-        origin: Origin::Files,
+        origin,
         binds,
         port_offset: config.port_offset.0,
     }

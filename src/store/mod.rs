@@ -56,12 +56,14 @@ pub struct Resources {
     pub binds: BTreeMap<SocketAddr, BindState>,
 }
 
-/// What a batch changed. `routes` says that the graph must be translated anew; otherwise only the endpoints
-/// of `services` moved (architecture.md, invariant 13).
+/// What a batch changed. `routes` says that the graph must be translated anew; `objects` may ask for it, if somebody
+/// refers to one of them; otherwise only the endpoints of `services` moved (architecture.md, invariant 13).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Something other than endpoints changed.
+    /// Something changed that means something by itself.
     pub routes: bool,
+    /// Objects changed that mean something only to who refers to them: Namespaces, Services, Secrets, ConfigMaps.
+    pub objects: BTreeSet<ObjectRef>,
     /// Services whose EndpointSlices changed.
     pub services: BTreeSet<ObjectKey>,
 }
@@ -70,7 +72,22 @@ impl Change {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.routes && self.services.is_empty()
+        !self.asks_to_translate() && self.services.is_empty()
+    }
+
+    /// Whether something changed that may ask for a translation.
+    #[must_use]
+    pub fn asks_to_translate(&self) -> bool {
+        self.routes || !self.objects.is_empty()
+    }
+
+    fn note(&mut self, object: ObjectRef) {
+        match object.kind {
+            Kind::Namespace | Kind::Service | Kind::Secret | Kind::ConfigMap => {
+                self.objects.insert(object);
+            }
+            _ => self.routes = true,
+        }
     }
 
     /// Whether EndpointSlices of this Service changed.
@@ -91,8 +108,17 @@ impl Resources {
                     self.unlink_slice(&key, &old, change);
                 }
             }
-            Event::Apply(object) => change.routes |= self.insert(object),
-            Event::Delete(object_ref) => change.routes |= self.remove(&object_ref),
+            Event::Apply(object) => {
+                let object_ref = object.object_ref();
+                if self.insert(object) {
+                    change.note(object_ref);
+                }
+            }
+            Event::Delete(object_ref) => {
+                if self.remove(&object_ref) {
+                    change.note(object_ref);
+                }
+            }
             Event::Binds(binds) => {
                 change.routes |= self.binds != binds;
                 self.binds = binds;

@@ -53,7 +53,7 @@ fn change(resources: &mut Resources, event: Event) -> Change {
 }
 
 fn moved(services: &[&str]) -> Change {
-    Change { routes: false, services: services.iter().map(|name| ObjectKey::new("n", *name)).collect() }
+    Change { services: services.iter().map(|name| ObjectKey::new("n", *name)).collect(), ..Change::default() }
 }
 
 fn nothing<T: Debug + PartialEq + Default>(found: &T) -> bool {
@@ -65,7 +65,7 @@ fn what_an_api_server_notes_in_metadata_changes_nothing_and_is_held() {
     for (kind, body) in CASES {
         let mut resources = Resources::default();
         let first = object(*kind, body, &json!({"resourceVersion": "1"}));
-        assert!(change(&mut resources, Event::Apply(first)).routes, "{kind}");
+        assert!(change(&mut resources, Event::Apply(first)).asks_to_translate(), "{kind}");
         let noted = json!({"resourceVersion": "2", "managedFields": [{"manager": "kubectl"}]});
         let again = object(*kind, body, &noted);
         assert!(nothing(&change(&mut resources, Event::Apply(again))), "{kind}");
@@ -113,7 +113,7 @@ fn metadata_that_means_something_is_a_change() {
             let mut resources = Resources::default();
             change(&mut resources, Event::Apply(object(*kind, body, &json!({}))));
             let again = object(*kind, body, &metadata);
-            assert!(change(&mut resources, Event::Apply(again)).routes, "{kind} {metadata}");
+            assert!(change(&mut resources, Event::Apply(again)).asks_to_translate(), "{kind} {metadata}");
         }
     }
 }
@@ -131,7 +131,7 @@ fn what_an_object_says_is_a_change() {
     ] {
         let mut resources = Resources::default();
         change(&mut resources, Event::Apply(object(kind, before, &json!({}))));
-        assert!(change(&mut resources, Event::Apply(object(kind, after, &json!({})))).routes, "{after}");
+        assert!(change(&mut resources, Event::Apply(object(kind, after, &json!({})))).asks_to_translate(), "{after}");
     }
 }
 
@@ -175,8 +175,12 @@ fn one_batch_adds_up_what_its_events_changed() {
         resources.apply(event, &mut change);
     }
     assert_eq!(change, moved(&["a", "b"]));
-    resources.apply(Event::Apply(object(Kind::Service, CASES[5].1, &json!({}))), &mut change);
-    assert_eq!(change, Change { routes: true, ..moved(&["a", "b"]) });
+    let service = object(Kind::Service, CASES[5].1, &json!({}));
+    let objects = [service.object_ref()].into();
+    resources.apply(Event::Apply(service), &mut change);
+    assert_eq!(change, Change { objects, ..moved(&["a", "b"]) });
+    resources.apply(Event::Apply(object(Kind::Gateway, CASES[1].1, &json!({}))), &mut change);
+    assert!(change.routes);
 }
 
 #[test]

@@ -5,11 +5,13 @@
 
 mod compile;
 mod graph;
+mod reference;
 pub mod report;
 
 use crate::snapshot::{EndpointSet, Snapshot, UpstreamId};
 use crate::store::Resources;
 
+pub use reference::References;
 pub use report::{Finding, Severity, Statuses};
 
 /// What the translator must know beside the objects.
@@ -52,6 +54,8 @@ pub struct Translation {
     pub statuses: Statuses,
     /// Every problem and note, for people, sorted by object.
     pub findings: Vec<Finding>,
+    /// What was looked at on the way.
+    pub references: References,
 }
 
 /// Translates everything: resolve once, then read both the snapshot and the reports off the same graph.
@@ -59,7 +63,8 @@ pub struct Translation {
 pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     graph::resolve(resources, settings, |graph| {
         let (statuses, findings) = report::report(graph, settings);
-        Translation { snapshot: compile::compile(graph), statuses, findings }
+        let references = graph.references.clone();
+        Translation { snapshot: compile::compile(graph), statuses, findings, references }
     })
 }
 

@@ -12,6 +12,7 @@ use super::tls_policy::TlsPolicies;
 use crate::api::{BackendObjectReference, Kind, ObjectKey, Service};
 use crate::snapshot::{EndpointSet, UpstreamId, UpstreamProtocol};
 use crate::store::Resources;
+use crate::translate::References;
 
 /// Position of an upstream among those found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,6 +79,13 @@ impl<'a> Backends<'a> {
         let resolved = self.look_up(wanted, remarks);
         self.resolved.insert(wanted, resolved);
         resolved
+    }
+
+    /// Notes every Service that was looked for.
+    pub fn note(&self, references: &mut References) {
+        for (namespace, name, _) in self.resolved.keys() {
+            references.add(Kind::Service, namespace, name);
+        }
     }
 
     fn look_up(

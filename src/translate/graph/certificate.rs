@@ -9,6 +9,7 @@ use super::problem::CertificateFault;
 use crate::api::{Kind, ObjectKey, Secret, SecretObjectReference};
 use crate::snapshot::tls::Certificate;
 use crate::store::Resources;
+use crate::translate::References;
 
 const TLS_TYPE: &str = "kubernetes.io/tls";
 const CHAIN: &str = "tls.crt";
@@ -51,6 +52,13 @@ impl<'a> Certificates<'a> {
         let read = self.resources.secrets.get(&key).map_or(Err(CertificateFault::NotFound), read);
         self.parsed.insert(key, read.clone());
         read
+    }
+
+    /// Notes every Secret that was looked for.
+    pub fn note(&self, references: &mut References) {
+        for key in self.parsed.keys() {
+            references.add(Kind::Secret, &key.namespace, &key.name);
+        }
     }
 }
 

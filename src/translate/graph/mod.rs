@@ -21,7 +21,7 @@ pub mod unserved;
 
 use std::collections::BTreeMap;
 
-use super::Settings;
+use super::{References, Settings};
 use crate::api::{Kind, ObjectKey, ObjectMeta};
 use crate::store::Resources;
 
@@ -50,6 +50,8 @@ pub struct Graph<'a> {
     pub unserved: Vec<UnservedNode<'a>>,
     /// What else is to be said.
     pub remarks: Remarks<'a>,
+    /// What was looked at.
+    pub references: References,
 }
 
 /// Things to say about objects that have no condition for it.
@@ -88,7 +90,11 @@ pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(
         routes.extend(http::route(entry, &parents, &mut gateways, &mut resolving));
     }
     let unserved = unserved::unserved(resources, settings, &gateways, &routes, &policies, &mut remarks);
-    read(&Graph { classes, gateways, routes, upstreams: backends.upstreams, unserved, remarks })
+    let mut references = References::default();
+    certificates.note(&mut references);
+    backends.note(&mut references);
+    namespace::note(&gateways, &mut references);
+    read(&Graph { classes, gateways, routes, upstreams: backends.upstreams, unserved, remarks, references })
 }
 
 /// When an object was made, in nanoseconds since 1970. Unknown counts as the youngest.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Settings;
+use super::gateway::GatewayNode;
 use super::problem::SelectorFault;
 use crate::api::{LabelSelector, ObjectKey};
 use crate::store::Resources;
-use crate::translate::Origin;
+use crate::translate::{Origin, References};
 
 /// The label by which an API server names every namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -37,6 +38,15 @@ impl<'a> Namespaces<'a> {
             None => None,
         };
         matches(selector, value)
+    }
+}
+
+/// Notes whether a listener chooses namespaces by their labels.
+pub fn note(gateways: &[GatewayNode<'_>], references: &mut References) {
+    let allowed =
+        gateways.iter().flat_map(|node| &node.gateway.spec.listeners).filter_map(|l| l.allowed_routes.as_ref());
+    if allowed.filter_map(|allowed| allowed.namespaces.as_ref()).any(|from| from.selector.is_some()) {
+        references.add_every_namespace();
     }
 }
 
