@@ -60,6 +60,7 @@ pub mod source;
 pub mod store;
 
 pub mod controller;
+pub mod status;
 pub mod translate;
 
 pub mod router;

@@ -110,6 +110,28 @@ impl Kind {
         }
     }
 
+    /// The name in paths of an API server.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::GatewayClass => "gatewayclasses",
+            Kind::Gateway => "gateways",
+            Kind::ListenerSet => "listenersets",
+            Kind::HttpRoute => "httproutes",
+            Kind::GrpcRoute => "grpcroutes",
+            Kind::TlsRoute => "tlsroutes",
+            Kind::TcpRoute => "tcproutes",
+            Kind::UdpRoute => "udproutes",
+            Kind::ReferenceGrant => "referencegrants",
+            Kind::BackendTlsPolicy => "backendtlspolicies",
+            Kind::Namespace => "namespaces",
+            Kind::Service => "services",
+            Kind::EndpointSlice => "endpointslices",
+            Kind::Secret => "secrets",
+            Kind::ConfigMap => "configmaps",
+        }
+    }
+
     /// The versions understood, newest first. Older ones have the same shape (gateway-api.md 1.1).
     #[must_use]
     pub fn versions(self) -> &'static [&'static str] {
@@ -120,6 +142,20 @@ impl Kind {
             Kind::TcpRoute | Kind::UdpRoute => &["v1", "v1alpha2"],
             _ => &["v1"],
         }
+    }
+
+    /// Whether objects of this kind may have a status of ours.
+    #[must_use]
+    pub fn has_status(self) -> bool {
+        !matches!(
+            self,
+            Kind::ReferenceGrant
+                | Kind::Namespace
+                | Kind::Service
+                | Kind::EndpointSlice
+                | Kind::Secret
+                | Kind::ConfigMap
+        )
     }
 
     /// Whether objects of this kind live in a namespace.

@@ -17,6 +17,7 @@ pub mod l4_route;
 pub mod listener_set;
 pub mod object;
 pub mod reference_grant;
+pub mod seen;
 pub mod session_persistence;
 pub mod tls_route;
 
@@ -30,3 +31,4 @@ pub use common::{
 };
 pub use kind::Kind;
 pub use object::{Object, ObjectKey, ObjectRef};
+pub use seen::{Seen, Sighting};

@@ -9,6 +9,7 @@
 //!
 //! Two kinds of runtime: everything here runs on a small one of its own; traffic runs on the data workers' threads.
 
+mod cluster;
 mod feedback;
 mod objects;
 mod ready;
@@ -73,7 +74,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
-    let objects = Objects::open(&sources, config.controller_name.as_str()).await?;
+    let mut objects = Objects::open(&sources, config.controller_name.as_str()).await?;
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
     let origin = match sources {
@@ -83,6 +84,9 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let settings = translating(&config, origin, Binds::Observed);
     let (controller, report) = Controller::new(settings, publisher, objects_read);
     tasks.spawn(controller.run(queue));
+    if let Some(cluster) = objects.cluster.take() {
+        cluster::write_back(cluster, config.controller_name.as_str(), report.clone(), &tasks, &stop);
+    }
     let view = objects.view(report.clone(), reader.clone());
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
     tasks.spawn(admin.serve(state(&readiness, &telemetry, &view), stop.clone()));

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use super::watch::View;
-use crate::api::Object;
+use crate::api::{Object, Sighting};
 use crate::cli::{Failure, Sources};
 use crate::controller::Report;
 use crate::echo::{self, Echo};
@@ -28,6 +28,8 @@ const QUEUED: usize = 16;
 /// Where objects come from, opened and not yet followed.
 pub struct Objects {
     source: Source,
+    /// What to write statuses back to, if they come from a cluster.
+    pub cluster: Option<Cluster>,
     skipped: Skipped,
     refusals: Arc<Mutex<Vec<Refusal>>>,
     problems: channel::Receiver<Arc<Vec<FileProblem>>>,
@@ -38,8 +40,16 @@ enum Source {
     Fixed(Batch),
     /// Files, and what they held.
     Files(Box<FileSource>, Batch),
-    /// A cluster, of which nothing is known yet.
-    Cluster(Client),
+    /// A cluster, of which nothing is known yet, and who is told of the statuses in it.
+    Cluster(Client, mpsc::Sender<Vec<Sighting>>),
+}
+
+/// What there is to write back to.
+pub struct Cluster {
+    /// A client of it.
+    pub client: Client,
+    /// The statuses that objects have.
+    pub sightings: mpsc::Receiver<Vec<Sighting>>,
 }
 
 impl Objects {
@@ -67,7 +77,7 @@ impl Objects {
                     _ => None,
                 });
                 let source = Source::Fixed(objects.collect());
-                Ok(Objects { source, skipped: Skipped::new(), refusals, problems: no_problems })
+                Ok(Objects { source, cluster: None, skipped: Skipped::new(), refusals, problems: no_problems })
             }
             Sources::Files { paths, recursive } => {
                 let (files, loaded) = FileSource::open(paths.clone(), *recursive, Keep::Objects)
@@ -75,6 +85,7 @@ impl Objects {
                 let problems = files.problems();
                 Ok(Objects {
                     source: Source::Files(Box::new(files), loaded.batch),
+                    cluster: None,
                     skipped: loaded.skipped,
                     refusals,
                     problems,
@@ -83,8 +94,10 @@ impl Objects {
             Sources::Kubernetes(access) => {
                 let client = kubernetes::connect(access).await;
                 let client = client.map_err(|error| Failure::WrongUse(error.to_string()))?;
-                let source = Source::Cluster(client);
-                Ok(Objects { source, skipped: Skipped::new(), refusals, problems: no_problems })
+                let (sender, sightings) = mpsc::channel(QUEUED);
+                let source = Source::Cluster(client.clone(), sender);
+                let cluster = Some(Cluster { client, sightings });
+                Ok(Objects { source, cluster, skipped: Skipped::new(), refusals, problems: no_problems })
             }
         }
     }
@@ -97,7 +110,7 @@ impl Objects {
             problems: self.problems.clone(),
             provenance: match &self.source {
                 Source::Files(files, _) => files.provenance(),
-                Source::Fixed(_) | Source::Cluster(_) => Provenance::default(),
+                Source::Fixed(_) | Source::Cluster(..) => Provenance::default(),
             },
             skipped: Arc::new(self.skipped.clone()),
             refusals: Arc::clone(&self.refusals),
@@ -109,7 +122,9 @@ impl Objects {
         match std::mem::replace(&mut self.source, Source::Fixed(Batch::new())) {
             Source::Fixed(batch) => self.complete(batch, None, events, stop).await,
             Source::Files(files, batch) => self.complete(batch, Some(*files), events, stop).await,
-            Source::Cluster(client) => kubernetes::follow(client, Selectors::default(), events, stop).await,
+            Source::Cluster(client, sightings) => {
+                kubernetes::follow(client, Selectors::default(), events, sightings, stop).await;
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! `transom check`: everything the translator would report, without serving.
 
 mod objects;
-mod status;
 mod written;
 
 use std::fmt::Write;

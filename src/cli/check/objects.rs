@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{status, written};
+use super::written;
 use crate::api::{Kind, ObjectRef};
 use crate::cli::sources::Loaded;
+use crate::status::merge;
 
 const REDACTED: &str = "<redacted>";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -13,9 +14,10 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 #[must_use]
 pub fn yaml(loaded: &Loaded, controller: &str) -> String {
     let mut text = String::new();
+    let now = merge::now();
     for (object, given) in loaded.written() {
-        let value =
-            shown(&object, given, |written| status::merged(&object, written, &loaded.translation.statuses, controller));
+        let statuses = &loaded.translation.statuses;
+        let value = shown(&object, given, |written| merge::merged(&object, written, statuses, controller, &now));
         text.push_str(&written::document(&value));
     }
     text

@@ -20,9 +20,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::{Kind, Sighting};
 use crate::store::Batch;
 
-use table::TABLE;
 use watch::{Scope, Watch};
 
 /// Batches of all watches that may wait.
@@ -90,13 +90,22 @@ pub async fn connect(access: &Access) -> Result<Client, AccessError> {
 }
 
 /// Follows the cluster until `stop`: sends one batch with everything once every watch is in step, then every change.
-pub async fn follow(client: Client, selectors: Selectors, events: mpsc::Sender<Batch>, stop: CancellationToken) {
+///
+/// What statuses objects have goes to `sightings`, before the objects themselves go to `events`.
+pub async fn follow(
+    client: Client,
+    selectors: Selectors,
+    events: mpsc::Sender<Batch>,
+    sightings: mpsc::Sender<Vec<Sighting>>,
+    stop: CancellationToken,
+) {
     let tasks = TaskTracker::new();
     let (sender, mut shown) = mpsc::channel(QUEUED);
     let mut out_of_step = 0;
-    for row in TABLE {
-        for scope in Scope::all(*row, &selectors.namespaces) {
-            let watch = Watch::new(client.clone(), *row, scope, row.selector(&selectors), sender.clone());
+    for kind in Kind::ALL {
+        for scope in Scope::all(kind, &selectors.namespaces) {
+            let labels = table::labels(kind, &selectors);
+            let watch = Watch::new(client.clone(), kind, scope, labels, sender.clone());
             let stop = stop.clone();
             tasks.spawn(async move { stop.run_until_cancelled(watch.run()).await });
             out_of_step += 1;
@@ -105,8 +114,12 @@ pub async fn follow(client: Client, selectors: Selectors, events: mpsc::Sender<B
     drop(sender);
     tasks.close();
     let mut first: Option<Batch> = Some(Batch::new());
-    while let Some(told) = shown.recv().await {
+    while let Some(mut told) = shown.recv().await {
+        if !told.seen.is_empty() && sightings.send(std::mem::take(&mut told.seen)).await.is_err() {
+            break;
+        }
         let batch = match (&mut first, told) {
+            (None, told) if told.batch.is_empty() => continue,
             (None, told) => told.batch,
             (Some(whole), told) => {
                 whole.extend(told.batch);

@@ -89,6 +89,11 @@ impl Picture {
         }
     }
 
+    /// Whether a list is being read, of which nothing is told until it is complete.
+    pub fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
     /// The kind is no longer served: everything is gone.
     pub fn clear(&mut self) -> Batch {
         self.listing = None;

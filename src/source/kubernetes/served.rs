@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-use super::table::Row;
+use crate::api::Kind;
 
 /// What the cluster says of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,16 +17,16 @@ pub enum Served {
 ///
 /// # Errors
 /// The API server does not answer, or refuses: nothing is known then.
-pub async fn served(client: &Client, row: Row) -> Result<Served, kube::Error> {
-    for version in row.kind.versions() {
-        let group = row.kind.group();
+pub async fn served(client: &Client, kind: Kind) -> Result<Served, kube::Error> {
+    for version in kind.versions() {
+        let group = kind.group();
         let resources = if group.is_empty() {
             client.list_core_api_resources(version).await
         } else {
             client.list_api_group_resources(&format!("{group}/{version}")).await
         };
         match resources {
-            Ok(list) if list.resources.iter().any(|resource| resource.name == row.plural) => {
+            Ok(list) if list.resources.iter().any(|resource| resource.name == kind.plural()) => {
                 return Ok(Served::In(version));
             }
             Ok(_) => {}

@@ -13,9 +13,9 @@ use tracing::Instrument;
 
 use super::picture::{Decoded, Picture, Shown};
 use super::served::{Served, is_not_found, served};
-use super::table::Row;
-use crate::api::{Object, ObjectKey};
-use crate::store::Batch;
+use super::table;
+use crate::api::{Kind, Object, ObjectKey, ObjectRef, Seen, Sighting};
+use crate::store::{self, Batch};
 
 /// How often a kind that is not there is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -40,6 +40,8 @@ pub enum Scope {
 pub struct Told {
     /// What changed.
     pub batch: Batch,
+    /// Statuses as they are now.
+    pub seen: Vec<Sighting>,
     /// Whether the watch is in step from now on, and was not before.
     pub first: bool,
 }
@@ -47,12 +49,14 @@ pub struct Told {
 /// A watch.
 pub struct Watch {
     client: Client,
-    row: Row,
+    kind: Kind,
     scope: Scope,
     labels: Option<String>,
     told: mpsc::Sender<Told>,
     picture: Picture,
     in_step: bool,
+    /// Statuses that were seen since something was told.
+    seen: Vec<Sighting>,
     /// Streaming lists, until the API server says that it has none.
     strategy: InitialListStrategy,
 }
@@ -69,8 +73,8 @@ enum End {
 
 impl Scope {
     /// The scopes in which a kind is watched.
-    pub fn all(row: Row, namespaces: &[String]) -> Vec<Scope> {
-        if namespaces.is_empty() || !row.kind.namespaced() {
+    pub fn all(kind: Kind, namespaces: &[String]) -> Vec<Scope> {
+        if namespaces.is_empty() || !kind.namespaced() {
             return vec![Scope::Cluster];
         }
         namespaces.iter().cloned().map(Scope::Namespace).collect()
@@ -79,15 +83,16 @@ impl Scope {
 
 impl Watch {
     /// A watch that has not begun.
-    pub fn new(client: Client, row: Row, scope: Scope, labels: Option<&str>, told: mpsc::Sender<Told>) -> Self {
+    pub fn new(client: Client, kind: Kind, scope: Scope, labels: Option<&str>, told: mpsc::Sender<Told>) -> Self {
         Watch {
             client,
-            row,
+            kind,
             scope,
             labels: labels.map(str::to_owned),
             told,
-            picture: Picture::new(row.kind),
+            picture: Picture::new(kind),
             in_step: false,
+            seen: Vec::new(),
             strategy: InitialListStrategy::StreamingList,
         }
     }
@@ -98,12 +103,12 @@ impl Watch {
             Scope::Cluster => "",
             Scope::Namespace(name) => name.as_str(),
         };
-        let span = tracing::info_span!("watch", kind = %self.row.kind, namespace);
+        let span = tracing::info_span!("watch", kind = %self.kind, namespace);
         async {
             let mut wait = FIRST_WAIT;
             let mut missing = false;
             loop {
-                match served(&self.client, self.row).await {
+                match served(&self.client, self.kind).await {
                     Ok(Served::In(version)) => {
                         if std::mem::take(&mut missing) {
                             tracing::info!(version, "the cluster serves it now");
@@ -148,7 +153,7 @@ impl Watch {
             let shown = match event {
                 Ok(Event::Init) => Shown::Begun,
                 Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                    let (key, decoded) = self.decode(object);
+                    let (key, decoded) = self.decode(object, version);
                     Shown::Held(key, decoded)
                 }
                 Ok(Event::Delete(object)) => Shown::Gone(key_of(&object)),
@@ -176,8 +181,8 @@ impl Watch {
                 Err(error) => return End::Failed { error, was_good },
             };
             let complete = matches!(shown, Shown::Complete);
-            if let Some(batch) = self.picture.take_up(shown)
-                && !self.tell(batch, complete).await
+            let batch = self.picture.take_up(shown);
+            if (batch.is_some() || !self.picture.is_listing()) && !self.tell(batch.unwrap_or_default(), complete).await
             {
                 return End::Unheard;
             }
@@ -186,14 +191,14 @@ impl Watch {
     }
 
     fn events(&self, version: &str) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> + use<> {
-        let resource = self.row.resource(version);
+        let resource = table::resource(self.kind, version);
         let api: Api<DynamicObject> = match &self.scope {
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
             Scope::Namespace(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
         };
         let config = watcher::Config {
             label_selector: self.labels.clone(),
-            field_selector: self.row.fields().map(str::to_owned),
+            field_selector: table::fields(self.kind).map(str::to_owned),
             initial_list_strategy: self.strategy.clone(),
             ..watcher::Config::default()
         };
@@ -201,9 +206,17 @@ impl Watch {
     }
 
     /// Reads an object; one that fits no type of ours is named and left alone.
-    fn decode(&self, object: DynamicObject) -> (ObjectKey, Decoded) {
+    fn decode(&mut self, object: DynamicObject, version: &str) -> (ObjectKey, Decoded) {
         let key = key_of(&object);
-        let read = serde_json::to_value(object).and_then(|value: Value| Object::from_value(self.row.kind, value));
+        if self.kind.has_status() {
+            let seen = Seen {
+                resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+                version: version.to_owned(),
+                status: object.data.get("status").cloned(),
+            };
+            self.seen.push((ObjectRef { kind: self.kind, key: key.clone() }, Some(seen)));
+        }
+        let read = serde_json::to_value(object).and_then(|value: Value| Object::from_value(self.kind, value));
         match read {
             Ok(object) => (key, Decoded::Object(object)),
             Err(error) => {
@@ -216,7 +229,15 @@ impl Watch {
     async fn tell(&mut self, batch: Batch, in_step: bool) -> bool {
         let first = in_step && !self.in_step;
         self.in_step |= in_step;
-        (batch.is_empty() && !first) || self.told.send(Told { batch, first }).await.is_ok()
+        let mut seen = std::mem::take(&mut self.seen);
+        if self.kind.has_status() {
+            let gone = batch.iter().filter_map(|event| match event {
+                store::Event::Delete(object) => Some((object.clone(), None)),
+                _ => None,
+            });
+            seen.extend(gone);
+        }
+        (batch.is_empty() && seen.is_empty() && !first) || self.told.send(Told { batch, seen, first }).await.is_ok()
     }
 
     fn refuses_streaming(&self, error: &watcher::Error) -> bool {

@@ -1,0 +1,135 @@
+//! Who leads: a Lease that one of several processes holds and renews.
+//!
+//! A process that ends well gives the Lease back; one that dies loses it after its duration. One that cannot renew
+//! steps down before anybody else may step up.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Client, Error};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// For how long a Lease is good without being renewed.
+const DURATION: Duration = Duration::from_secs(15);
+/// After how long without renewal the holder steps down.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Between two tries.
+const EVERY: Duration = Duration::from_secs(2);
+/// For one request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who wants to lead, and by which Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Its name, one for each controllerName.
+    pub name: String,
+    /// Name of this process: the pod's.
+    pub identity: String,
+}
+
+/// What was seen of another holder: its Lease is stale once it has not changed for its duration by *our* clock, so
+/// that clocks need not agree.
+#[derive(Debug)]
+struct Watched {
+    version: String,
+    since: Instant,
+}
+
+/// Tries to lead until `stop`, telling `leading` how it stands.
+pub async fn lead(client: Client, candidate: Candidate, leading: watch::Sender<bool>, stop: CancellationToken) {
+    let leases: Api<Lease> = Api::namespaced(client, &candidate.namespace);
+    let mut watched = None;
+    let mut renewed: Option<Instant> = None;
+    while !stop.is_cancelled() {
+        match timeout(PATIENCE, hold(&leases, &candidate, &mut watched)).await {
+            Ok(Ok(true)) => renewed = Some(Instant::now()),
+            Ok(Ok(false)) => renewed = None,
+            Ok(Err(error)) => tracing::warn!(%error, lease = candidate.name, "the Lease cannot be had or renewed"),
+            Err(_) => tracing::warn!(lease = candidate.name, "the Lease cannot be had or renewed in time"),
+        }
+        let leads = renewed.is_some_and(|at| at.elapsed() < DEADLINE);
+        if leading.send_if_modified(|before| std::mem::replace(before, leads) != leads) {
+            tracing::info!(leads, identity = candidate.identity, "leadership");
+        }
+        let _ = stop.run_until_cancelled(sleep(EVERY)).await;
+    }
+    leading.send_replace(false);
+    if renewed.is_some() {
+        let _ = timeout(PATIENCE, give_back(&leases, &candidate)).await;
+    }
+}
+
+/// Holds the Lease, if it is free, stale or ours; whether it is held now.
+async fn hold(leases: &Api<Lease>, candidate: &Candidate, watched: &mut Option<Watched>) -> Result<bool, Error> {
+    let Some(mut lease) = leases.get_opt(&candidate.name).await? else {
+        let metadata = ObjectMeta { name: Some(candidate.name.clone()), ..ObjectMeta::default() };
+        let lease = Lease { metadata, spec: Some(held(candidate, None)) };
+        return won(leases.create(&PostParams::default(), &lease).await);
+    };
+    let before = lease.spec.take().unwrap_or_default();
+    let holder = before.holder_identity.as_deref().unwrap_or_default();
+    if !holder.is_empty() && holder != candidate.identity && !is_stale(&lease, &before, watched) {
+        return Ok(false);
+    }
+    lease.spec = Some(held(candidate, Some(&before)));
+    // the resourceVersion that was read goes along: of two candidates one wins
+    won(leases.replace(&candidate.name, &PostParams::default(), &lease).await)
+}
+
+fn is_stale(lease: &Lease, spec: &LeaseSpec, watched: &mut Option<Watched>) -> bool {
+    let version = lease.metadata.resource_version.clone().unwrap_or_default();
+    let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let duration = duration.map_or(DURATION, Duration::from_secs);
+    match watched {
+        Some(seen) if seen.version == version => seen.since.elapsed() > duration,
+        _ => {
+            *watched = Some(Watched { version, since: Instant::now() });
+            false
+        }
+    }
+}
+
+fn held(candidate: &Candidate, before: Option<&LeaseSpec>) -> LeaseSpec {
+    let now = MicroTime(Timestamp::now());
+    let same = before.filter(|spec| spec.holder_identity.as_deref() == Some(candidate.identity.as_str()));
+    let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+    LeaseSpec {
+        holder_identity: Some(candidate.identity.clone()),
+        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        acquire_time: same.and_then(|spec| spec.acquire_time.clone()).or_else(|| Some(now.clone())),
+        renew_time: Some(now),
+        lease_transitions: Some(if before.is_some() && same.is_none() {
+            transitions.saturating_add(1)
+        } else {
+            transitions
+        }),
+        ..LeaseSpec::default()
+    }
+}
+
+fn won(answer: Result<Lease, Error>) -> Result<bool, Error> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn give_back(leases: &Api<Lease>, candidate: &Candidate) -> Result<(), Error> {
+    let mut lease = leases.get(&candidate.name).await?;
+    if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&candidate.identity))
+    {
+        spec.holder_identity = None;
+        spec.lease_duration_seconds = Some(1);
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        leases.replace(&candidate.name, &PostParams::default(), &lease).await?;
+    }
+    Ok(())
+}

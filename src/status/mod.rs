@@ -1,0 +1,14 @@
+//! I/O out: statuses to the API server. The last translation's [`Statuses`](crate::translate::Statuses) and what
+//! objects have now come in; patches go out, from the leader alone, only where something differs, and only over the
+//! version that was looked at.
+//!
+//! `merge` (pure) says what a status becomes, `live` holds what objects have, `writer` writes, `lease` says who leads.
+//! It does not know how statuses are judged.
+
+mod lease;
+mod live;
+pub mod merge;
+mod writer;
+
+pub use lease::{Candidate, lead};
+pub use writer::{StatusWriter, Written};
