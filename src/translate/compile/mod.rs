@@ -1,5 +1,6 @@
 //! Graph -> Snapshot: what the data plane serves. Nothing is judged here; the graph has judged.
 
+mod filter;
 mod listener;
 mod route;
 mod upstream;

@@ -7,17 +7,25 @@ pub mod bind;
 mod certificate;
 pub mod class;
 mod conflict;
+mod cors;
+mod duration;
 pub mod endpoint;
-mod filter;
+pub mod filter;
+pub mod filter_fault;
 pub mod gateway;
 mod grant;
+pub mod header;
 pub mod http;
 pub mod listener;
 mod matching;
+pub mod mirror;
 mod namespace;
 pub mod problem;
+mod reading;
+mod timing;
 mod tls_policy;
 pub mod unserved;
+mod url;
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 mod class;
 mod condition;
+mod filter;
 mod gateway;
 mod listener;
 mod route;
