@@ -4,6 +4,8 @@
 
 #[path = "translate/endpoints.rs"]
 mod endpoints;
+#[path = "translate/filters.rs"]
+mod filters;
 #[path = "translate/load.rs"]
 mod load;
 #[path = "translate/properties.rs"]

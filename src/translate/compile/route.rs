@@ -8,7 +8,7 @@ use crate::api::http_route::HttpBackendRef;
 use crate::api::{BackendObjectReference, Kind};
 use crate::router::RouteOrder;
 use crate::router::{Hostname, RouteEntry, RouteMatch};
-use crate::snapshot::{Action, Filters, LocalAnswer, RouteId, Rule, RuleIndex, Share, Target, WeightedUpstreams};
+use crate::snapshot::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, Target, WeightedUpstreams};
 use crate::translate::graph::Graph;
 use crate::translate::graph::attach::RouteHosts;
 use crate::translate::graph::http::{RouteNode, RuleNode, RuleOutcome, ShareNode, ShareTarget};
@@ -50,7 +50,7 @@ pub fn rules(graph: &Graph<'_>, served: &[Served<'_>], indices: &Indices) -> (Ve
                 },
                 index: position,
                 name: rule.rule.name.clone(),
-                filters: on_the_way(rule, indices),
+                filters: filters(&rule.filters, indices),
                 timeouts: rule.timeouts,
                 retry: rule.retry.clone(),
                 action: action(rule, indices),
@@ -105,14 +105,6 @@ fn add(
                 push(Some(host.clone()));
             }
         }
-    }
-}
-
-/// A rule that is dropped does nothing on the way to its 500.
-fn on_the_way(rule: &RuleNode<'_>, indices: &Indices) -> Filters {
-    match rule.outcome {
-        RuleOutcome::Dropped => Filters::default(),
-        RuleOutcome::Forward(_) | RuleOutcome::Redirect(_) => filters(&rule.filters, indices),
     }
 }
 

@@ -49,8 +49,7 @@ pub fn upstreams(graph: &Graph<'_>, served: &[Served<'_>]) -> (Vec<Upstream>, In
 /// Names every upstream that a rule sends something to.
 fn mark(rule: &RuleNode<'_>, used: &mut impl FnMut(UpstreamRef)) {
     match &rule.outcome {
-        RuleOutcome::Dropped => return,
-        RuleOutcome::Redirect(_) => {}
+        RuleOutcome::Dropped | RuleOutcome::Redirect(_) => {}
         RuleOutcome::Forward(shares) => {
             for share in shares.iter().filter(|share| share.weight > 0) {
                 if let ShareTarget::Upstream(upstream, filters) = &share.target {

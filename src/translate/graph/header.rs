@@ -100,10 +100,13 @@ fn name(text: &str, of: Message, list: HeaderList) -> Result<HeaderName, HeaderF
 }
 
 fn value<'a>(header: &'a HttpHeader, name: &HeaderName, of: Message) -> Result<HeaderValue, HeaderFault<'a>> {
-    let value = HeaderValue::from_str(&header.value).ok().filter(|value| !value.is_empty());
-    let value = value.ok_or(HeaderFault::Value(&header.name))?;
-    if of == Message::Request && *name == http::header::HOST && normalise_host(&header.value).is_err() {
-        return Err(HeaderFault::HostValue(&header.value));
+    let text = header.value.as_str();
+    // RFC 9113 8.2.1: "A field value MUST NOT start or end with an ASCII whitespace character"; a backend may take
+    // one that does as a malformed request.
+    let trimmed = text.trim_matches([' ', '\t']) == text && !text.is_empty();
+    let value = HeaderValue::from_str(text).ok().filter(|_| trimmed).ok_or(HeaderFault::Value(&header.name))?;
+    if of == Message::Request && *name == http::header::HOST && normalise_host(text).is_err() {
+        return Err(HeaderFault::HostValue(text));
     }
     Ok(value)
 }

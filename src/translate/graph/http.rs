@@ -64,7 +64,7 @@ pub enum RuleOutcome {
     Forward(Vec<ShareNode>),
     /// Redirects.
     Redirect(Redirect),
-    /// Answers 500: something of it is not served or not understood.
+    /// Answers 500, and does nothing on the way: something of it is not served or not understood.
     Dropped,
 }
 
@@ -229,11 +229,11 @@ fn read_rule<'a>(index: usize, rule: &'a HttpRouteRule, reading: &mut Reading<'_
     let mut weighted = shares.iter().filter(|share| share.weight > 0).peekable();
     let all_refused = weighted.peek().is_some() && weighted.all(|share| matches!(share.target, ShareTarget::Refused));
     let dropped = all_refused || reading.problems.iter().skip(before).any(RouteProblem::drops_rule);
-    let outcome = match redirect {
-        _ if dropped => RuleOutcome::Dropped,
-        Some(redirect) => RuleOutcome::Redirect(redirect),
-        None => RuleOutcome::Forward(shares),
-    };
+    if dropped {
+        let (filters, timeouts) = (Vec::new(), Timeouts::default());
+        return RuleNode { rule, matches, filters, timeouts, retry: None, outcome: RuleOutcome::Dropped };
+    }
+    let outcome = redirect.map_or(RuleOutcome::Forward(shares), RuleOutcome::Redirect);
     RuleNode { rule, matches, filters, timeouts, retry, outcome }
 }
 

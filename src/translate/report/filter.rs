@@ -130,7 +130,9 @@ fn header(why: HeaderFault<'_>) -> (&'static str, String) {
         HeaderFault::Host => ("", "Host cannot be added to or removed; allowed: set".to_owned()),
         HeaderFault::Value(name) => (
             ".value",
-            format!("the value of {name:?} is not a header value; allowed: printable ASCII, spaces and tabs"),
+            format!(
+                "the value of {name:?} is not a header value; allowed: text without control characters, and without spaces at its ends"
+            ),
         ),
         HeaderFault::HostValue(found) => {
             (".value", format!("{found:?} is not a host; allowed: a host, with or without port"))
