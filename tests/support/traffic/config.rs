@@ -42,6 +42,25 @@ pub fn endpoints(addresses: &[SocketAddr]) -> EndpointSet {
     EndpointSet { endpoints: endpoints.into() }
 }
 
+/// A rule without filters, timeouts and retries.
+pub fn rule(name: &str, action: Action) -> Rule {
+    Rule {
+        route: RouteId { kind: "HTTPRoute", namespace: "test".to_owned(), name: name.to_owned() },
+        index: 0,
+        name: None,
+        filters: Filters::default(),
+        timeouts: Timeouts::default(),
+        retry: None,
+        action,
+    }
+}
+
+/// Forwarding by weight, each share through filters of its own.
+pub fn forward_to(shares: Vec<(u32, UpstreamIndex, Filters)>) -> Action {
+    let share = |(weight, index, filters)| Share { weight, target: Target::Upstream(index, filters) };
+    Action::Forward(WeightedUpstreams::new(shares.into_iter().map(share)).unwrap())
+}
+
 impl Config {
     /// An HTTP/1.1 upstream.
     pub fn upstream(&mut self, name: &str, addresses: &[SocketAddr]) -> UpstreamIndex {
@@ -86,12 +105,15 @@ impl Config {
         self.forward(name, upstream)
     }
 
-    fn rule(&mut self, name: &str, action: Action) -> RuleIndex {
+    /// A rule of one's own: `rule_with(Rule { timeouts, ..rule("name", forward_to(vec![(1, upstream, filters)])) })`.
+    pub fn rule_with(&mut self, rule: Rule) -> RuleIndex {
         let index = RuleIndex(u32::try_from(self.snapshot.rules.len()).unwrap());
-        let route = RouteId { kind: "HTTPRoute", namespace: "test".to_owned(), name: name.to_owned() };
-        let (filters, timeouts) = (Filters::default(), Timeouts::default());
-        self.snapshot.rules.push(Rule { route, index: 0, name: None, filters, timeouts, retry: None, action });
+        self.snapshot.rules.push(rule);
         index
+    }
+
+    fn rule(&mut self, name: &str, action: Action) -> RuleIndex {
+        self.rule_with(rule(name, action))
     }
 
     /// A cleartext bind.
