@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use transom::router::{HostMap, Hostname, PathMatch, RouteEntry, RouteMatch, RouteOrder, RouteTable};
+use transom::snapshot::filter::HeaderChanges;
 use transom::snapshot::tls::ListenerTls;
 use transom::snapshot::upstream::EndpointCell;
 use transom::snapshot::{
@@ -59,6 +60,15 @@ pub fn rule(name: &str, action: Action) -> Rule {
 pub fn forward_to(shares: Vec<(u32, UpstreamIndex, Filters)>) -> Action {
     let share = |(weight, index, filters)| Share { weight, target: Target::Upstream(index, filters) };
     Action::Forward(WeightedUpstreams::new(shares.into_iter().map(share)).unwrap())
+}
+
+/// Changes of headers.
+pub fn changes(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderChanges {
+    let pairs = |list: &[(&str, &str)]| {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    };
+    let remove = remove.iter().map(|name| name.parse().unwrap()).collect();
+    HeaderChanges { set: pairs(set), add: pairs(add), remove }
 }
 
 impl Config {
