@@ -223,8 +223,8 @@ async fn the_filters_word_replaces_the_upstreams_and_vary_is_appended_to() {
         ("x-answer", "vary=Accept-Encoding"),
     ];
     for mut client in served.clients().await {
-        let refused = ask(&mut client, Method::GET, &[&upstream_says[..], &[("origin", "https://bar.com")]].concat());
-        let refused = refused.await;
+        let refused = [&upstream_says[..], &[("origin", "https://bar.com")]].concat();
+        let refused = ask(&mut client, Method::GET, &refused).await;
         assert_eq!(cors_headers(&refused), [""; 0]);
         assert_eq!(refused.header("vary"), "Accept-Encoding,Origin");
         let allowed = [&upstream_says[..], &[("origin", "https://www.foo.com"), ("x-answer", "vary=origin")]].concat();
