@@ -230,6 +230,7 @@ fn comparable(mut answer: Answer) -> Answer {
             *values = all;
         }
     }
+    answer.headers.retain(|_, values| !values.is_empty());
     answer
 }
 

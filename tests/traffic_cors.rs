@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use http_body_util::Full;
+use hyper::header::HeaderName;
 use hyper::{Method, Request};
 use support::client::{Answer, Client};
 use support::config::{Config, changes, forward_to, listener, rule};
@@ -113,7 +114,7 @@ fn set(list: &str) -> BTreeSet<String> {
 }
 
 fn cors_headers(answer: &Answer) -> Vec<&str> {
-    answer.headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("access-control-")).collect()
+    answer.headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("access-control-")).collect()
 }
 
 #[tokio::test]

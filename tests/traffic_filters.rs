@@ -32,16 +32,16 @@ fn filters(list: impl IntoIterator<Item = Filter>) -> Filters {
     list.into_iter().collect()
 }
 
-fn rewrite(host: Option<&str>, path: Option<PathChange>) -> Filter {
-    Filter::Rewrite(UrlRewrite { host: host.map(Into::into), path })
+fn rewrite(host: Option<&str>, path: impl Into<Option<PathChange>>) -> Filter {
+    Filter::Rewrite(UrlRewrite { host: host.map(Into::into), path: path.into() })
 }
 
-fn full(path: &str) -> Option<PathChange> {
-    Some(PathChange::Full(path.into()))
+fn full(path: &str) -> PathChange {
+    PathChange::Full(path.into())
 }
 
-fn prefix(path: &str) -> Option<PathChange> {
-    Some(PathChange::Prefix(path.into()))
+fn prefix(path: &str) -> PathChange {
+    PathChange::Prefix(path.into())
 }
 
 /// A rule with filters of its own and one share with filters of its own.
@@ -264,15 +264,15 @@ async fn url_rewrite_of_a_backend_takes_the_prefix_of_the_rules_match() {
         let echo = Echo::start("a").await;
         let mut config = Config::default();
         let upstream = config.upstream_over("a", protocol, &[echo.address]);
-        let mut to = |host, of_rule, of_share| {
+        let mut to = |host, of_rule, of_share: Option<PathChange>| {
             let of_rule = filters(of_rule);
             forward(&mut config, upstream, of_rule, filters([rewrite(host, of_share)]))
         };
         let routes = vec![
-            ("/full", to(None, None, full("/rewritten-full"))),
-            ("/prefix", to(Some("backend.org"), None, prefix("/rewritten-prefix"))),
+            ("/full", to(None, None, Some(full("/rewritten-full")))),
+            ("/prefix", to(Some("backend.org"), None, Some(prefix("/rewritten-prefix")))),
             // what the rule makes of the path is not where the backend's rewrite starts
-            ("/both", to(None, Some(rewrite(Some("rule.org"), full("/of-the-rule"))), prefix("/of-the-share"))),
+            ("/both", to(None, Some(rewrite(Some("rule.org"), full("/of-the-rule"))), Some(prefix("/of-the-share")))),
             ("/host", to(Some("backend.org"), Some(rewrite(Some("rule.org"), prefix("/of-the-rule"))), None)),
         ];
         let (_gateway, address) = serve(config, routes).await;

@@ -16,7 +16,9 @@ use super::respond::Answer;
 use super::serving::{ListenerIndex, View, WorkerState};
 use super::upstream::{Pick, Ticket};
 use crate::router::{PathMatch, RequestParts, normalise_host, path};
-use crate::snapshot::{Action, Bind, Choice, Filters, Listener, LocalAnswer, Target, UpstreamIndex, WeightedUpstreams};
+use crate::snapshot::{
+    Action, Bind, Choice, Filters, Listener, LocalAnswer, Share, Target, UpstreamIndex, WeightedUpstreams,
+};
 use crate::telemetry::Reason;
 
 /// Bytes of a request's target.
@@ -80,14 +82,14 @@ pub fn admit(
     let prefix = || won_prefix(listener, &parts);
     match &rule.action {
         Action::Forward(shares) => {
-            let (upstream, own) = draw(shares, state.random())?;
-            if filter::need_prefix(&rule.filters) || own.is_some_and(|(_, own)| filter::need_prefix(own)) {
+            let drawn = draw(shares, state.random())?;
+            if filter::need_prefix(&rule.filters) || filter::need_prefix(drawn.filters) {
                 matched.won_by(prefix()?);
             }
-            if let Some((share, _)) = own {
-                matched.drew(share);
+            if !drawn.filters.is_empty() {
+                matched.drew(drawn.position);
             }
-            context.forwarding = Some(forwarding(&view, upstream, state)?);
+            context.forwarding = Some(forwarding(&view, drawn.upstream, state)?);
             Ok(())
         }
         Action::Redirect(redirect) => {
@@ -105,14 +107,22 @@ pub fn admit(
     }
 }
 
-/// An upstream by weight, and the filters of its share, if there are any, with the share's position.
-fn draw(shares: &WeightedUpstreams, ticket: Ticket) -> Result<(UpstreamIndex, Option<(usize, &Filters)>), Answer> {
+/// A share that was drawn.
+struct Drawn<'a> {
+    upstream: UpstreamIndex,
+    filters: &'a Filters,
+    /// Which one it is.
+    position: usize,
+}
+
+/// Draws a share by weight.
+fn draw(shares: &WeightedUpstreams, ticket: Ticket) -> Result<Drawn<'_>, Answer> {
     let share = shares.pick(ticket.0).ok_or_else(|| invalid(LocalAnswer::InvalidBackend))?;
     match &share.target {
-        Target::Upstream(index, filters) if filters.is_empty() => Ok((*index, None)),
-        Target::Upstream(index, filters) => {
-            let position = shares.shares().iter().position(|other| std::ptr::eq(other, share));
-            Ok((*index, position.map(|position| (position, filters))))
+        Target::Upstream(upstream, filters) => {
+            let is_it = |other: &Share| std::ptr::eq(other, share);
+            let position = if filters.is_empty() { None } else { shares.shares().iter().position(is_it) };
+            Ok(Drawn { upstream: *upstream, filters, position: position.unwrap_or_default() })
         }
         Target::Invalid { answer, .. } => Err(invalid(*answer)),
     }

@@ -58,16 +58,12 @@ pub async fn answer(session: &mut Session, answer: Answer, context: &RequestCont
     if let Some(matched) = &context.matched {
         filter::on_own_answer(session.req_header(), &mut header, reason, matched)?;
     }
-    match body.filter(|_| session.req_header().method != Method::HEAD) {
-        Some(body) => {
-            session.write_response_header(header, false).await?;
-            session.write_response_body(Some(body), true).await
-        }
-        None => {
-            session.write_response_header(header, true).await?;
-            session.finish_body().await
-        }
-    }
+    let Some(body) = body.filter(|_| session.req_header().method != Method::HEAD) else {
+        session.write_response_header(header, true).await?;
+        return session.finish_body().await;
+    };
+    session.write_response_header(header, false).await?;
+    session.write_response_body(Some(body), true).await
 }
 
 fn plain(answer: Answer) -> pingora::Result<(Box<ResponseHeader>, Option<Bytes>)> {
