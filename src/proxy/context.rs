@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::serving::{ListenerIndex, View};
 use super::upstream::{Choice, Pick, Ticket, UpstreamLoad};
-use crate::snapshot::{Listener, Rule, RuleIndex};
+use crate::snapshot::filter::Cors;
+use crate::snapshot::{Action, Filter, Filters, Listener, Rule, RuleIndex, Target};
 use crate::telemetry::{ActiveRequest, ListenerLabels, Reason, RouteLabels};
 
 /// Endpoints that are tried for one request.
@@ -31,13 +32,17 @@ pub struct RequestContext {
     _active: ActiveRequest,
 }
 
-/// The listener that took a request, and the rule that matched. The view is the one that was current when the
-/// request was read; it is never looked up again.
+/// The listener that took a request, the rule that matched, and the share that was drawn. The view is the one that
+/// was current when the request was read; it is never looked up again.
 #[derive(Debug)]
 pub struct Matched {
     view: Arc<View>,
     listener: ListenerIndex,
     rule: Option<RuleIndex>,
+    /// Length of the prefix of the match that won, where a filter needs it.
+    prefix: Option<usize>,
+    /// Position of the share that was drawn, if it has filters of its own.
+    share: Option<usize>,
 }
 
 /// The way to an upstream.
@@ -95,7 +100,7 @@ impl Drop for RequestContext {
 impl Matched {
     /// A listener took it.
     pub fn new(view: Arc<View>, listener: ListenerIndex) -> Self {
-        Matched { view, listener, rule: None }
+        Matched { view, listener, rule: None, prefix: None, share: None }
     }
 
     /// A rule matched, too.
@@ -108,9 +113,49 @@ impl Matched {
         self.view.listener(self.listener)
     }
 
+    /// Notes the prefix of the match that won: how long it is, without a slash at its end.
+    pub fn won_by(&mut self, prefix: usize) {
+        self.prefix = Some(prefix);
+    }
+
+    /// A share with filters of its own was drawn: that of this position.
+    pub fn drew(&mut self, share: usize) {
+        self.share = Some(share);
+    }
+
     /// The rule.
     pub fn rule(&self) -> Option<&Rule> {
         self.view.rule(self.rule?)
+    }
+
+    /// Length of the prefix of the match that won, without a slash at its end, if it was noted.
+    pub fn prefix(&self) -> Option<usize> {
+        self.prefix
+    }
+
+    /// Whether there is any filter.
+    pub fn is_filtered(&self) -> bool {
+        self.share.is_some() || self.rule().is_some_and(|rule| !rule.filters.is_empty())
+    }
+
+    /// The filters: those of the rule, then those of the share.
+    pub fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.rule().into_iter().flat_map(|rule| &rule.filters).chain(self.share_filters().into_iter().flatten())
+    }
+
+    /// The rule's word on CORS.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.rule()?.filters.cors()
+    }
+
+    fn share_filters(&self) -> Option<&Filters> {
+        match &self.rule()?.action {
+            Action::Forward(shares) => match &shares.shares().get(self.share?)?.target {
+                Target::Upstream(_, filters) => Some(filters),
+                Target::Invalid { .. } => None,
+            },
+            Action::Redirect(_) | Action::Answer(_) => None,
+        }
     }
 }
 

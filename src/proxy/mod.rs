@@ -7,6 +7,7 @@
 
 mod context;
 mod error;
+mod filter;
 mod listener;
 mod request;
 mod respond;
@@ -62,9 +63,9 @@ impl ProxyHttp for GatewayProxy {
         self.keep_alive(session);
         match request::admit(session.req_header_mut(), &connection, &self.state, context) {
             Ok(()) => Ok(false),
-            Err(refusal) => {
-                context.reason = refusal.reason;
-                respond::answer(session, refusal.status, refusal.reason).await.map(|()| true)
+            Err(answer) => {
+                context.reason = answer.reason;
+                respond::answer(session, answer, context).await.map(|()| true)
             }
         }
     }
@@ -104,19 +105,22 @@ impl ProxyHttp for GatewayProxy {
             tls: connection.is_tls(),
         };
         headers::forward(request, client)?;
-        match context.forwarding.as_ref().map(|forwarding| forwarding.upstream.protocol()) {
-            Some(UpstreamProtocol::H2c) => headers::keep_trailers(request),
-            _ => Ok(()),
+        if let Some(UpstreamProtocol::H2c) = context.forwarding.as_ref().map(|to| to.upstream.protocol()) {
+            headers::keep_trailers(request)?;
         }
+        context.matched.as_ref().map_or(Ok(()), |matched| filter::on_request(request, matched))
     }
 
     async fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut RequestContext,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
         headers::strip_hop_by_hop(response);
+        if let Some(matched) = &context.matched {
+            filter::on_answer(session.req_header(), response, matched)?;
+        }
         if connection(session)?.ends_soon() {
             session.set_keepalive(None); // it was not to end yet when the request came
         }
@@ -147,7 +151,7 @@ impl ProxyHttp for GatewayProxy {
         match failure.status {
             Some(status) if !is_begun(session) => {
                 session.set_keepalive(None);
-                let _ = respond::answer(session, status, failure.reason).await;
+                let _ = respond::answer(session, respond::Answer::new(status, failure.reason), context).await;
                 if session.req_header().version != Version::HTTP_2 && !session.is_body_done() {
                     session.shutdown().await; // in stages: the client is still sending
                 }

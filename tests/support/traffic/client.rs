@@ -26,6 +26,18 @@ impl Answer {
         self.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
+    /// Every value of a fact, joined with a comma.
+    pub fn facts(&self, name: &str) -> String {
+        let values = self.body.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        values.collect::<Vec<_>>().join(",")
+    }
+
+    /// Every value of a header, joined with a comma.
+    pub fn header(&self, name: &str) -> String {
+        let values = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap());
+        values.collect::<Vec<_>>().join(",")
+    }
+
     /// Status and the name of the upstream, or the gateway's own words: `200 a`, `404 no_route`.
     pub fn summary(&self) -> String {
         match self.fact("name") {
