@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::mirror::Mirroring;
 use super::serving::{ListenerIndex, View};
 use super::upstream::{Choice, Pick, Ticket, UpstreamLoad};
-use crate::snapshot::filter::Cors;
+use crate::snapshot::filter::{Cors, Mirror};
 use crate::snapshot::{Action, Filter, Filters, Listener, Rule, RuleIndex, Target};
 use crate::telemetry::{ActiveRequest, ListenerLabels, Reason, RouteLabels};
 
@@ -28,6 +29,8 @@ pub struct RequestContext {
     pub matched: Option<Matched>,
     /// Where it goes, if it goes anywhere.
     pub forwarding: Option<Forwarding>,
+    /// Its copies for others.
+    pub mirroring: Mirroring,
     /// Counts it as long as it lasts.
     _active: ActiveRequest,
 }
@@ -66,6 +69,7 @@ impl RequestContext {
             host: String::new(),
             matched: None,
             forwarding: None,
+            mirroring: Mirroring::default(),
             _active: active,
         }
     }
@@ -146,6 +150,19 @@ impl Matched {
     /// The rule's word on CORS.
     pub fn cors(&self) -> Option<&Cors> {
         self.rule()?.filters.cors()
+    }
+
+    /// All of it is as it was at this moment.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Who gets a copy.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+        self.filters().filter_map(|filter| match filter {
+            Filter::Mirror(mirror) => Some(mirror),
+            _ => None,
+        })
     }
 
     fn share_filters(&self) -> Option<&Filters> {

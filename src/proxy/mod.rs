@@ -9,6 +9,7 @@ mod context;
 mod error;
 mod filter;
 mod listener;
+mod mirror;
 mod request;
 mod respond;
 mod serving;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Version;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
@@ -29,6 +31,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use context::{Forwarding, Matched, RequestContext};
 use listener::connection::{Connection, Phase};
+use mirror::{Content, Mirrors};
 use serving::WorkerState;
 use upstream::headers::{self, ClientSide};
 
@@ -42,6 +45,7 @@ use crate::telemetry::{Recorder, RequestRecord};
 /// The phases of a request, in Pingora's order.
 pub struct GatewayProxy {
     state: Arc<WorkerState>,
+    mirrors: Arc<Mirrors>,
     settings: Arc<Settings>,
     recorder: Recorder,
 }
@@ -108,7 +112,23 @@ impl ProxyHttp for GatewayProxy {
         if let Some(UpstreamProtocol::H2c) = context.forwarding.as_ref().map(|to| to.upstream.protocol()) {
             headers::keep_trailers(request)?;
         }
-        context.matched.as_ref().map_or(Ok(()), |matched| filter::on_request(request, matched))
+        if let Some(matched) = &context.matched {
+            filter::on_request(request, matched)?;
+            let content = if session.is_body_empty() { Content::None } else { Content::Body };
+            self.mirrors.forwarded(request, content, matched, &mut context.mirroring, || self.state.random());
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        context.mirroring.pass(body.as_ref(), end);
+        Ok(())
     }
 
     async fn response_filter(

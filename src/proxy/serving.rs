@@ -72,6 +72,11 @@ impl View {
         self.serving.snapshot.rule(index)
     }
 
+    /// Who an upstream is.
+    pub fn upstream_id(&self, index: UpstreamIndex) -> Option<&UpstreamId> {
+        self.serving.snapshot.upstreams.get(index.0 as usize).map(|upstream| &upstream.id)
+    }
+
     /// The worker's load of an upstream.
     pub fn upstream(&self, index: UpstreamIndex) -> Option<&Arc<UpstreamLoad>> {
         self.upstreams.get(index.0 as usize)

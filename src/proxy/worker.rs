@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::GatewayProxy;
 use super::listener::accept::{Acceptor, Signals};
+use super::mirror::Mirrors;
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
 use crate::telemetry::Recorder;
@@ -88,8 +89,9 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
     let state = Arc::new(WorkerState::new());
     let mut loads = LoadRegistry::default();
     let tasks = TaskTracker::new();
+    let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
     let acceptor = Arc::new(Acceptor {
-        proxy: Arc::new(http_proxy(&settings, state.clone(), recorder.clone())),
+        proxy: Arc::new(http_proxy(&settings, state.clone(), mirrors.clone(), recorder.clone())),
         state: state.clone(),
         settings,
         recorder,
@@ -97,7 +99,10 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
     });
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Serve(serving) => state.refresh(serving, &mut loads),
+            Command::Serve(serving) => {
+                mirrors.retain(&serving.snapshot);
+                state.refresh(serving, &mut loads);
+            }
             Command::Listen { bind, socket, signals, open } => match tokio::net::TcpListener::from_std(socket) {
                 Ok(listener) => {
                     let acceptor = acceptor.clone();
@@ -112,6 +117,7 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
                 acceptor.proxy.http_cleanup().await;
                 tasks.close();
                 let _ = timeout(limit, tasks.wait()).await;
+                mirrors.end().await;
                 let _ = done.send(tasks.len());
                 break;
             }
@@ -122,6 +128,7 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
 fn http_proxy(
     settings: &Arc<Settings>,
     state: Arc<WorkerState>,
+    mirrors: Arc<Mirrors>,
     recorder: Recorder,
 ) -> pingora_proxy::HttpProxy<GatewayProxy> {
     let conf = ServerConf {
@@ -130,7 +137,7 @@ fn http_proxy(
         max_retries: MAX_TRIES,
         ..ServerConf::default()
     };
-    let gateway = GatewayProxy { state, settings: settings.clone(), recorder };
+    let gateway = GatewayProxy { state, mirrors, settings: settings.clone(), recorder };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     // CONNECT is refused in our own words.

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::access_log::LineWriter;
-use super::metrics::{LabelsOf, Series, Shard};
+use super::metrics::{LabelsOf, MirrorMeter, Series, Shard};
 use super::{Core, RequestRecord};
 
 /// Records the requests of one data worker.
@@ -54,6 +54,12 @@ pub(super) fn next_id() -> u64 {
 impl Recorder {
     pub(super) fn new(core: Arc<Core>, worker: usize) -> Self {
         Recorder { core, worker }
+    }
+
+    /// What this worker counts its mirrored copies with. Ask once: each meter is one of its own.
+    #[must_use]
+    pub fn mirror_meter(&self) -> Arc<MirrorMeter> {
+        self.core.metrics.mirrors.add_meter()
     }
 
     /// Counts a request as active until what is returned is dropped.

@@ -4,6 +4,7 @@
 //! Only metrics that something feeds stand here. Names and labels are those of product.md section 3.
 
 mod config;
+mod mirrors;
 mod requests;
 mod series;
 mod text;
@@ -16,6 +17,8 @@ use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 use super::AccessLog;
 
 pub use config::{ConfigMetrics, ProblemStage};
+pub(super) use mirrors::Mirrors;
+pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};
 pub(super) use requests::{Requests, Shard};
 pub use series::SeriesLabels;
 pub(super) use series::{LabelsOf, Series, add};
@@ -43,6 +46,7 @@ pub(super) struct Metrics {
     registry: Registry,
     access_log: AccessLog,
     pub(super) requests: Requests,
+    pub(super) mirrors: Mirrors,
     pub(super) config: ConfigMetrics,
 }
 
@@ -63,7 +67,7 @@ impl Metrics {
 
         let config = ConfigMetrics::new();
         config.register(&registry);
-        Metrics { registry, access_log, requests: Requests::default(), config }
+        Metrics { registry, access_log, requests: Requests::default(), mirrors: Mirrors::default(), config }
     }
 
     /// Writes all of them, in pieces.
@@ -74,6 +78,7 @@ impl Metrics {
             text::family(out, DROPPED, text::Kind::Counter, help)?;
             text::sample(out, DROPPED, "", &text::Labels::default(), dropped)?;
         }
+        self.mirrors.write(out)?;
         self.requests.write(out)
     }
 }

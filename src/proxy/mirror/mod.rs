@@ -1,0 +1,188 @@
+//! Mirroring: a copy of a request for somebody else, whose answer nobody reads. In come the request as it is
+//! forwarded, after all filters, and its body piece by piece; out go copies over connections of their own, and a
+//! count of what became of each.
+//!
+//! The request itself never waits for a copy and never fails by one: pieces of the body are handed over by
+//! reference into a queue that is bounded in bytes, and a copy whose queue is full is cut. Each copy is one task of
+//! the worker that serves the request. What is not known here: what the request's own upstream answers.
+//!
+//! | bound | of what |
+//! |---|---|
+//! | [`QUEUE_LIMIT`](queue::QUEUE_LIMIT) | body of one copy that waits to be sent |
+//! | [`WORKER_QUEUE_LIMIT`](queue::WORKER_QUEUE_LIMIT) | the same, of all copies of a worker |
+//! | [`COPY_LIMIT`] | copies of a worker under way |
+//! | [`TIME_LIMIT`](exchange::TIME_LIMIT) | from a piece's coming to its sending, and from the last one to the answer |
+//! | [`ANSWER_LIMIT`](exchange::ANSWER_LIMIT) | bytes of an answer's body that are read, and thrown away |
+
+mod exchange;
+mod header;
+mod queue;
+mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use http::header::UPGRADE;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use queue::Mirroring;
+use queue::Tee;
+use task::{Copy, Tally};
+
+use super::context::Matched;
+use super::serving::View;
+use super::settings::Settings;
+use super::upstream::{Pick, Ticket};
+use crate::snapshot::Snapshot;
+use crate::snapshot::filter::Mirror;
+use crate::telemetry::{MirrorMeter, MirrorResult, Recorder};
+
+/// Copies of one worker that may be under way.
+pub const COPY_LIMIT: usize = 1024;
+
+/// All that a worker keeps for mirroring: connections of its own, and the tasks that send copies.
+pub struct Mirrors {
+    connector: Connector,
+    settings: Arc<Settings>,
+    meter: Arc<MirrorMeter>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What follows a request's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing.
+    None,
+    /// A body, of whatever length.
+    Body,
+}
+
+impl Mirrors {
+    /// Nothing under way.
+    pub fn new(settings: Arc<Settings>, recorder: &Recorder) -> Self {
+        let unused = settings.upstream_pool.div_ceil(settings.worker_count()).max(1);
+        Mirrors {
+            connector: Connector::new(Some(ConnectorOptions::new(unused))),
+            settings,
+            meter: recorder.mirror_meter(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// A request is forwarded: sends a copy to each mirror that is drawn for it. It is called for every try of the
+    /// request; copies are sent once.
+    pub fn forwarded(
+        self: &Arc<Self>,
+        request: &RequestHeader,
+        content: Content,
+        matched: &Matched,
+        mirroring: &mut Mirroring,
+        mut random: impl FnMut() -> Ticket,
+    ) {
+        if mirroring.again() {
+            return;
+        }
+        for mirror in matched.mirrors() {
+            let drawn = takes(mirror, random());
+            mirroring.begin(drawn.then(|| self.send(mirror, request, content, matched.view(), random())).flatten());
+        }
+    }
+
+    /// Starts a copy; what takes its body, if there is one.
+    fn send(
+        self: &Arc<Self>,
+        mirror: &Mirror,
+        request: &RequestHeader,
+        content: Content,
+        view: &Arc<View>,
+        ticket: Ticket,
+    ) -> Option<Tee> {
+        let tally = Tally::begin(self.meter.clone(), view.clone(), mirror.upstream);
+        if request.headers.contains_key(UPGRADE) {
+            // Both sides talk on such a connection; what one says is no use without hearing the other.
+            return tally.end(MirrorResult::Skipped);
+        }
+        if self.meter.active.load(Relaxed) > COPY_LIMIT || self.stop.is_cancelled() {
+            return tally.end(MirrorResult::DroppedOverload);
+        }
+        let Some(upstream) = view.upstream(mirror.upstream) else { return tally.end(MirrorResult::NoEndpoints) };
+        let Some(choice) = upstream.choose(Pick { ticket, hash: None, tried: &[] }) else {
+            return tally.end(MirrorResult::NoEndpoints);
+        };
+        let Some(header) = header::copy(request, upstream.protocol(), content) else {
+            return tally.end(MirrorResult::Failed);
+        };
+        let (tee, body) = match content {
+            Content::None => (None, None),
+            Content::Body => {
+                let (tee, pieces) = queue::queue(self.meter.clone());
+                (Some(tee), Some(pieces))
+            }
+        };
+        let copy = Copy { mirrors: self.clone(), upstream: upstream.clone(), choice, header, body, tally };
+        self.tasks.spawn(copy.run());
+        tee
+    }
+
+    /// Forgets what was counted for Services that are gone.
+    pub fn retain(&self, snapshot: &Snapshot) {
+        self.meter.retain(|labels| {
+            snapshot.upstreams.iter().any(|upstream| {
+                let id = &upstream.id;
+                id.service == labels.service && id.namespace == labels.namespace && id.port == labels.port
+            })
+        });
+    }
+
+    /// Cuts what is under way, and waits until it is gone, which takes no time.
+    pub async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Whether a random number falls on the mirror's fraction: exactly 0 of 1 is never, n of n is always.
+fn takes(mirror: &Mirror, ticket: Ticket) -> bool {
+    let place = (u128::from(ticket.0) * u128::from(mirror.denominator)) >> 64;
+    place < u128::from(mirror.numerator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::serving::WorkerState;
+    use crate::snapshot::UpstreamIndex;
+
+    fn mirror(numerator: u32, denominator: u32) -> Mirror {
+        Mirror { upstream: UpstreamIndex(0), numerator, denominator }
+    }
+
+    #[test]
+    fn none_is_never_and_all_is_always() {
+        for ticket in [0, 1, u64::MAX / 2, u64::MAX] {
+            for denominator in [1, 7, 100, u32::MAX] {
+                assert!(!takes(&mirror(0, denominator), Ticket(ticket)));
+                assert!(takes(&mirror(denominator, denominator), Ticket(ticket)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_fraction_is_what_it_says() {
+        let state = WorkerState::new();
+        for (numerator, denominator) in [(1, 2), (1, 3), (50, 100), (1, 1000), (999, 1000)] {
+            let count = (0..100_000).filter(|_| takes(&mirror(numerator, denominator), state.random())).count();
+            let p = f64::from(numerator) / f64::from(denominator);
+            let sigma = (100_000.0 * p * (1.0 - p)).sqrt();
+            let off = (f64::from(u32::try_from(count).unwrap()) - 100_000.0 * p).abs();
+            assert!(off < 5.0 * sigma, "{numerator} of {denominator}: {count}");
+        }
+    }
+}
