@@ -57,12 +57,9 @@ impl Copy {
             result = &mut cut => return tally.end_with(result),
             connected = timeout_at(began + TIME_LIMIT, mirrors.connector.get_http_session(&*peer)) => connected,
         };
-        let (mut session, reused) = match connected {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(_)) | Err(_) => {
-                choice.failed();
-                return tally.end_with(MirrorResult::ConnectFailed);
-            }
+        let Ok(Ok((mut session, reused))) = connected else {
+            choice.failed();
+            return tally.end_with(MirrorResult::ConnectFailed);
         };
         let end = tokio::select! {
             biased;
