@@ -26,6 +26,7 @@ use support::{Gateway, eventually, free_address};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use transom::proxy::Settings;
 use transom::snapshot::filter::Mirror;
 use transom::snapshot::{
     Action, Filter, Filters, Redirect, RuleIndex, Share, Snapshot, Target, UpstreamIndex, UpstreamProtocol,
@@ -191,13 +192,14 @@ async fn framing_of_the_body_is_kept() {
         ("Content-Length: 4\r\n", "body", Some(("content-length", "4"))),
         ("Content-Length: 0\r\n", "", Some(("content-length", "0"))),
         ("Transfer-Encoding: chunked\r\n", "2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", Some(("transfer-encoding", "chunked"))),
+        ("Content-Length: 4\r\nExpect: 100-continue\r\n", "body", Some(("content-length", "4"))),
         ("", "", None),
     ]
     .into_iter()
     .enumerate()
     {
         let request = format!("POST / HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n{head}\r\n{body}");
-        assert!(raw(setup.address, request).await.starts_with("HTTP/1.1 200"));
+        assert!(raw(setup.address, request).await.contains("HTTP/1.1 200"));
         let copy = copy.seen(number + 1).await.pop().unwrap();
         let framing =
             copy.headers.iter().filter(|(name, _)| ["content-length", "transfer-encoding"].contains(&&**name));
@@ -454,6 +456,50 @@ async fn an_upload_that_the_client_gives_up_is_cut_for_the_mirror_too() {
             assert!(copy.body.is_err(), "looks complete");
         }
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_reset_over_http2_is_cut_for_the_mirror_too() {
+    let (primary, copy) = (Echo::start("primary").await, Witness::start(Behaviour::Answer).await);
+    let to = PROTOCOLS.map(|protocol| (protocol, copy.address));
+    let setup = Setup::to_all(primary.address, &to).await;
+    let tcp = TcpStream::connect(setup.address).await.unwrap();
+    let (sender, connection) = h2::client::handshake(tcp).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post("http://a.com/").body(()).unwrap();
+    let (answer, mut body) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+    body.send_data(Bytes::from_static(b"begin"), false).unwrap();
+    eventually("the copies to begin", || async { (setup.gauge("transom_mirror_active_requests") == 2).then_some(()) })
+        .await;
+    body.send_reset(h2::Reason::CANCEL);
+    setup.counts("m0", "aborted", 1).await;
+    setup.counts("m1", "aborted", 1).await;
+    setup.is_quiet().await;
+    assert!(copy.all().iter().all(|copy| copy.body.is_err()), "looks complete");
+    drop(answer);
+    connection.abort();
+}
+
+#[tokio::test]
+async fn a_worker_has_a_bounded_number_of_copies_under_way() {
+    let (primary, hangs) = (Echo::start("primary").await, Witness::start(Behaviour::Hang).await);
+    let mut config = Config::default();
+    let to_primary = config.upstream("primary", &[primary.address]);
+    let rule = config.forward("mirrored", to_primary);
+    // Over HTTP/2 a hundred copies share a connection.
+    let to = config.upstream_over("m0", UpstreamProtocol::H2c, &[hangs.address]);
+    let settings = Settings { workers: std::num::NonZeroUsize::new(1), ..Settings::default() };
+    let (mut gateway, address) = (Gateway::with(settings), free_address());
+    let mut snapshot = config.http(address, vec![listener("l", None, rule)]).build();
+    snapshot.rules[0].filters = mirrors(&[(to, 1, 1)]);
+    gateway.serve(snapshot).await;
+    let setup = Setup { gateway, address };
+    let mut client = Client::h1(address).await;
+    for _ in 0..1100 {
+        assert_eq!(client.get("http://a.com/").await.unwrap().summary(), "200 primary");
+    }
+    assert_eq!(setup.count("m0", "dropped_overload"), 1100 - 1024);
+    assert_eq!(setup.gauge("transom_mirror_active_requests"), 1024);
 }
 
 #[tokio::test]

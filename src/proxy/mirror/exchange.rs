@@ -153,3 +153,187 @@ async fn within<T>(deadline: Instant, act: impl Future<Output = pingora::Result<
         Err(_) => Err(MirrorResult::Timeout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use pingora::protocols::http::v1::client::HttpSession as Http1;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::proxy::mirror::Content;
+    use crate::proxy::mirror::queue::{Mirroring, Pieces, queue};
+    use crate::snapshot::UpstreamProtocol;
+    use crate::telemetry::MirrorMeter;
+
+    /// Room in each direction.
+    const ROOM: usize = 64 * 1024;
+
+    fn header(content: Content) -> Box<RequestHeader> {
+        let mut request = RequestHeader::build("POST", b"/", None).unwrap();
+        request.insert_header("host", "a.com").unwrap();
+        crate::proxy::mirror::header::copy(&request, UpstreamProtocol::Http1, content).unwrap()
+    }
+
+    fn connected() -> (HttpSession, DuplexStream) {
+        let (here, there) = duplex(ROOM);
+        (HttpSession::H1(Http1::new(Box::new(here))), there)
+    }
+
+    fn body(parts: &[Bytes]) -> Pieces {
+        let (tee, pieces) = queue(Arc::<MirrorMeter>::default());
+        let mut mirroring = Mirroring::default();
+        mirroring.begin(Some(tee));
+        parts.iter().for_each(|part| mirroring.pass(Some(part), false));
+        mirroring.pass(None, true);
+        pieces
+    }
+
+    /// What becomes of a copy while a mirror does something else.
+    async fn with<F: Future<Output = DuplexStream>>(
+        parts: Option<&[Bytes]>,
+        mirror: impl FnOnce(DuplexStream) -> F,
+    ) -> (End, Duration) {
+        let (mut session, there) = connected();
+        let mut pieces = parts.map(body);
+        let header = header(if parts.is_some() { Content::Body } else { Content::None });
+        let began = Instant::now();
+        let receiver = pieces.as_mut().map(|pieces| &mut pieces.pieces);
+        let (end, _kept) = tokio::join!(
+            async {
+                let end = exchange(&mut session, header, receiver, began).await;
+                drop(session);
+                end
+            },
+            mirror(there)
+        );
+        (end, began.elapsed())
+    }
+
+    async fn read_to(there: &mut DuplexStream, mark: &[u8]) {
+        let mut seen = Vec::new();
+        while !seen.ends_with(mark) {
+            assert_ne!(there.read_buf(&mut seen).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_whole_answer_leaves_the_connection_good() {
+        for parts in [None, Some(&[Bytes::from_static(b"body")][..])] {
+            let (end, _) = with(parts, async |mut there| {
+                read_to(&mut there, if parts.is_some() { b"0\r\n\r\n" } else { b"\r\n\r\n" }).await;
+                there.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+                there.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                there
+            })
+            .await;
+            assert_eq!(end, End::Whole);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_waited_for_no_longer_than_the_limit() {
+        let (end, took) = with(None, async |there| there).await;
+        assert_eq!(end, End::Broken(MirrorResult::Timeout));
+        assert!(took >= TIME_LIMIT && took < TIME_LIMIT + Duration::from_secs(1), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_not_taken_is_waited_for_no_longer_than_the_limit() {
+        let parts = vec![Bytes::from(vec![7; ROOM]); 3];
+        let (end, took) = with(Some(&parts), async |mut there| {
+            for _ in 0..40 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let _ = there.read(&mut [0; 10]).await;
+            }
+            there
+        })
+        .await;
+        assert_eq!(end, End::Broken(MirrorResult::Timeout));
+        assert!(took >= TIME_LIMIT, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_last_longer_than_the_limit() {
+        let (mut session, mut there) = connected();
+        let (tee, mut pieces) = queue(Arc::<MirrorMeter>::default());
+        let client = async {
+            let mut mirroring = Mirroring::default();
+            mirroring.begin(Some(tee));
+            for _ in 0..5 {
+                tokio::time::sleep(TIME_LIMIT - Duration::from_secs(1)).await;
+                mirroring.pass(Some(&Bytes::from_static(b"part")), false);
+            }
+            mirroring.pass(None, true);
+        };
+        let mirror = async {
+            read_to(&mut there, b"0\r\n\r\n").await;
+            there.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        };
+        let header = header(Content::Body);
+        let copy = exchange(&mut session, header, Some(&mut pieces.pieces), Instant::now());
+        let (end, (), ()) = tokio::join!(copy, client, mirror);
+        assert_eq!(end, End::Whole);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_without_end_is_read_within_bounds() {
+        let (end, took) = with(None, async |mut there| {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+            there.write_all(head).await.unwrap();
+            let mut written = 0;
+            while there.write_all(&[7; 1024]).await.is_ok() {
+                written += 1024;
+            }
+            assert!(written <= ANSWER_LIMIT + 4 * ROOM, "{written}");
+            there
+        })
+        .await;
+        assert_eq!(end, End::Answered);
+        assert!(took < TIME_LIMIT, "{took:?}");
+
+        let (end, took) = with(None, async |mut there| {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+            there.write_all(head).await.unwrap();
+            while there.write_all(b"drip").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            there
+        })
+        .await;
+        assert_eq!(end, End::Answered);
+        assert!(took < TIME_LIMIT + Duration::from_secs(2), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mirror_that_breaks_off_has_failed() {
+        for words in ["", "HTTP/1.1 200", "220 smtp ready\r\n\r\n"] {
+            let (end, _) = with(None, async |mut there| {
+                read_to(&mut there, b"\r\n\r\n").await;
+                there.write_all(words.as_bytes()).await.unwrap();
+                there.shutdown().await.unwrap();
+                there
+            })
+            .await;
+            assert_eq!(end, End::Broken(MirrorResult::Failed), "{words}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_cut_off_never_ends() {
+        let (mut session, mut there) = connected();
+        let (tee, mut pieces) = queue(Arc::<MirrorMeter>::default());
+        let mut mirroring = Mirroring::default();
+        mirroring.begin(Some(tee));
+        mirroring.pass(Some(&Bytes::from_static(b"part")), false);
+        drop(mirroring);
+        let end = exchange(&mut session, header(Content::Body), Some(&mut pieces.pieces), Instant::now()).await;
+        assert_eq!(end, End::Broken(MirrorResult::Aborted));
+        drop(session);
+        let mut seen = String::new();
+        there.read_to_string(&mut seen).await.unwrap();
+        assert!(seen.ends_with("\r\n\r\n4\r\npart\r\n"), "{seen}");
+    }
+}

@@ -19,6 +19,7 @@ mod header;
 mod queue;
 mod task;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -108,7 +109,10 @@ impl Mirrors {
             // Both sides talk on such a connection; what one says is no use without hearing the other.
             return tally.end(MirrorResult::Skipped);
         }
-        if self.meter.active.load(Relaxed) > COPY_LIMIT || self.stop.is_cancelled() {
+        if self.stop.is_cancelled() {
+            return tally.end(MirrorResult::Aborted);
+        }
+        if self.meter.active.load(Relaxed) > COPY_LIMIT {
             return tally.end(MirrorResult::DroppedOverload);
         }
         let Some(upstream) = view.upstream(mirror.upstream) else { return tally.end(MirrorResult::NoEndpoints) };
@@ -132,12 +136,10 @@ impl Mirrors {
 
     /// Forgets what was counted for Services that are gone.
     pub fn retain(&self, snapshot: &Snapshot) {
-        self.meter.retain(|labels| {
-            snapshot.upstreams.iter().any(|upstream| {
-                let id = &upstream.id;
-                id.service == labels.service && id.namespace == labels.namespace && id.port == labels.port
-            })
-        });
+        if !self.meter.is_empty() {
+            let here: HashSet<_> = snapshot.upstreams.iter().map(|upstream| task::labels(&upstream.id)).collect();
+            self.meter.retain(|labels| here.contains(&labels));
+        }
     }
 
     /// Cuts what is under way, and waits until it is gone, which takes no time.

@@ -15,7 +15,7 @@ use super::exchange::{End, TIME_LIMIT, exchange};
 use super::queue::{Ending, Pieces};
 use crate::proxy::serving::View;
 use crate::proxy::upstream::{self, Choice, UpstreamLoad};
-use crate::snapshot::UpstreamIndex;
+use crate::snapshot::{UpstreamId, UpstreamIndex};
 use crate::telemetry::{MirrorLabels, MirrorMeter, MirrorResult};
 
 /// A copy that is about to be sent.
@@ -106,10 +106,14 @@ impl Drop for Tally {
     fn drop(&mut self) {
         self.meter.active.fetch_sub(1, Relaxed);
         if let Some(id) = self.view.upstream_id(self.upstream) {
-            let labels = MirrorLabels { namespace: &id.namespace, service: &id.service, port: id.port };
-            self.meter.count(labels, self.result);
+            self.meter.count(labels(id), self.result);
         }
     }
+}
+
+/// Whose copies, for the count.
+pub fn labels(id: &UpstreamId) -> MirrorLabels<'_> {
+    MirrorLabels { namespace: &id.namespace, service: &id.service, port: id.port }
 }
 
 /// Ends when the copy is to be cut, and says why; never if it is not.
