@@ -186,7 +186,9 @@ mod tests {
         let (tee, pieces) = queue(Arc::<MirrorMeter>::default());
         let mut mirroring = Mirroring::default();
         mirroring.begin(Some(tee));
-        parts.iter().for_each(|part| mirroring.pass(Some(part), false));
+        for part in parts {
+            mirroring.pass(Some(part), false);
+        }
         mirroring.pass(None, true);
         pieces
     }
@@ -263,7 +265,7 @@ mod tests {
             let mut mirroring = Mirroring::default();
             mirroring.begin(Some(tee));
             for _ in 0..5 {
-                tokio::time::sleep(TIME_LIMIT - Duration::from_secs(1)).await;
+                tokio::time::sleep(TIME_LIMIT * 9 / 10).await;
                 mirroring.pass(Some(&Bytes::from_static(b"part")), false);
             }
             mirroring.pass(None, true);
