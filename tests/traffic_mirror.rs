@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request};
 use sha2::{Digest, Sha256};
 use support::client::{Client, raw};
@@ -27,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use transom::proxy::Settings;
-use transom::snapshot::filter::Mirror;
+use transom::snapshot::filter::{HeaderChanges, Mirror, PathChange, UrlRewrite};
 use transom::snapshot::{
     Action, Filter, Filters, Redirect, RuleIndex, Share, Snapshot, Target, UpstreamIndex, UpstreamProtocol,
     WeightedUpstreams,
@@ -288,8 +289,8 @@ async fn each_of_several_mirrors_is_drawn_for_itself() {
 }
 
 #[tokio::test]
-async fn a_share_has_mirrors_of_its_own_beside_the_rules() {
-    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+async fn a_share_has_mirrors_of_its_own_and_each_copy_passes_the_filters_of_its_level() {
+    let (a, b) = (Witness::start(Behaviour::Answer).await, Witness::start(Behaviour::Answer).await);
     let copies = [Witness::start(Behaviour::Answer).await, Witness::start(Behaviour::Answer).await];
     let mut config = Config::default();
     let (to_a, to_b) = (config.upstream("a", &[a.address]), config.upstream("b", &[b.address]));
@@ -297,22 +298,45 @@ async fn a_share_has_mirrors_of_its_own_beside_the_rules() {
     let of_rule = config.upstream("m0", &[copies[0].address]);
     let of_share = config.upstream("m1", &[copies[1].address]);
     let setup = Setup::serve(config, rule, |snapshot| {
+        let filters = |name: &'static str, host: &str, mirror| {
+            let add = [(HeaderName::from_static(name), HeaderValue::from_static("yes"))].into();
+            let rewrite =
+                UrlRewrite { host: Some(host.into()), path: Some(PathChange::Full(format!("/{host}").into())) };
+            [
+                Filter::Mirror(Mirror { upstream: mirror, numerator: 1, denominator: 1 }),
+                Filter::RequestHeaders(HeaderChanges { add, ..HeaderChanges::default() }),
+                Filter::Rewrite(rewrite),
+            ]
+            .into_iter()
+            .collect::<Filters>()
+        };
         let shares = [
-            Share { weight: 1, target: Target::Upstream(to_a, mirrors(&[(of_share, 1, 1)])) },
+            Share { weight: 1, target: Target::Upstream(to_a, filters("x-share", "share.com", of_share)) },
             Share { weight: 1, target: Target::Upstream(to_b, Filters::default()) },
         ];
-        snapshot.rules[0].filters = mirrors(&[(of_rule, 1, 1)]);
+        snapshot.rules[0].filters = filters("x-rule", "rule.com", of_rule);
         snapshot.rules[0].action = Action::Forward(WeightedUpstreams::new(shares).unwrap());
     })
     .await;
     let mut client = Client::h1(setup.address).await;
     for _ in 0..60 {
-        client.get("http://a.com/").await.unwrap();
+        client.get("http://a.com/asked?query=1").await.unwrap();
     }
     setup.is_quiet().await;
     assert!(a.requests() > 0 && b.requests() > 0);
     assert_eq!(setup.count("m0", "sent"), 60);
     assert_eq!(setup.count("m1", "sent"), a.requests() as u64);
+    // "Filters defined at this level should be executed if and only if the request is being forwarded to the backend
+    // defined here": the rule's mirror is none of the share's business.
+    for (copy, forwarded) in [(&copies[0], &b), (&copies[1], &a)] {
+        let forwarded = forwarded.all().pop().unwrap();
+        for copy in copy.all() {
+            assert_eq!((&copy.target, &copy.host), (&forwarded.target, &forwarded.host));
+            assert_eq!(plain(&copy), plain(&forwarded));
+        }
+    }
+    let last = a.all().pop().unwrap();
+    assert_eq!((last.target.as_str(), last.host.as_str()), ("/share.com?query=1", "share.com"));
 }
 
 #[tokio::test]

@@ -48,6 +48,15 @@ pub struct Matched {
     share: Option<usize>,
 }
 
+/// Where a filter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// At the rule: for every request.
+    Rule,
+    /// At a share, below its rule: for what goes there.
+    Share,
+}
+
 /// The way to an upstream.
 #[derive(Debug)]
 pub struct Forwarding {
@@ -144,7 +153,7 @@ impl Matched {
 
     /// The filters: those of the rule, then those of the share.
     pub fn filters(&self) -> impl Iterator<Item = &Filter> {
-        self.rule().into_iter().flat_map(|rule| &rule.filters).chain(self.share_filters().into_iter().flatten())
+        self.filters_to(Level::Share)
     }
 
     /// The rule's word on CORS.
@@ -157,10 +166,20 @@ impl Matched {
         &self.view
     }
 
-    /// Who gets a copy.
-    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
-        self.filters().filter_map(|filter| match filter {
-            Filter::Mirror(mirror) => Some(mirror),
+    /// The filters down to a level.
+    pub fn filters_to(&self, level: Level) -> impl Iterator<Item = &Filter> {
+        let of_rule = self.rule().into_iter().flat_map(|rule| &rule.filters);
+        let of_share = if level == Level::Share { self.share_filters() } else { None };
+        of_rule.chain(of_share.into_iter().flatten())
+    }
+
+    /// Who gets a copy, and at which level that is said.
+    pub fn mirrors(&self) -> impl Iterator<Item = (Level, &Mirror)> {
+        let of_rule = self.rule().into_iter().flat_map(|rule| &rule.filters);
+        let of_share = self.share_filters().into_iter().flatten();
+        let all = of_rule.map(|filter| (Level::Rule, filter)).chain(of_share.map(|filter| (Level::Share, filter)));
+        all.filter_map(|(level, filter)| match filter {
+            Filter::Mirror(mirror) => Some((level, mirror)),
             _ => None,
         })
     }

@@ -29,7 +29,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use context::{Forwarding, Matched, RequestContext};
+use context::{Forwarding, Level, Matched, RequestContext};
 use listener::connection::{Connection, Phase};
 use mirror::{Content, Mirrors};
 use serving::WorkerState;
@@ -113,9 +113,9 @@ impl ProxyHttp for GatewayProxy {
             headers::keep_trailers(request)?;
         }
         if let Some(matched) = &context.matched {
-            filter::on_request(request, matched)?;
             let content = if session.is_body_empty() { Content::None } else { Content::Body };
-            self.mirrors.forwarded(request, content, matched, &mut context.mirroring, || self.state.random());
+            self.mirrors.forward(request, content, matched, &mut context.mirroring, || self.state.random());
+            filter::on_request(request, matched, Level::Share)?;
         }
         Ok(())
     }

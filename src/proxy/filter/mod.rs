@@ -20,7 +20,7 @@ pub mod rewrite;
 
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::context::Matched;
+use super::context::{Level, Matched};
 use crate::snapshot::{Filter, Filters};
 use crate::telemetry::Reason;
 
@@ -29,16 +29,18 @@ pub fn need_prefix(filters: &Filters) -> bool {
     filters.iter().any(|filter| matches!(filter, Filter::Rewrite(rewrite) if rewrite::needs_prefix(rewrite)))
 }
 
-/// Changes what is sent upstream: a copy of the client's request, made for one try.
+/// Changes what is sent upstream: a copy of the client's request, made for one try, or for a mirror. Spec,
+/// `HTTPBackendRef.filters`: "Filters defined at this level should be executed if and only if the request is being
+/// forwarded to the backend defined here", hence not for a mirror of the rule's.
 ///
 /// # Errors
 /// A path that Pingora cannot take; what the translator lets through makes none.
-pub fn on_request(request: &mut RequestHeader, matched: &Matched) -> pingora::Result<()> {
+pub fn on_request(request: &mut RequestHeader, matched: &Matched, level: Level) -> pingora::Result<()> {
     if !matched.is_filtered() {
         return Ok(());
     }
     let mut path = None;
-    for filter in matched.filters() {
+    for filter in matched.filters_to(level) {
         match filter {
             Filter::RequestHeaders(changes) => header::change_request(request, changes)?,
             Filter::Rewrite(rewrite) => {

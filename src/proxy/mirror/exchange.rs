@@ -174,7 +174,7 @@ mod tests {
     fn header(content: Content) -> Box<RequestHeader> {
         let mut request = RequestHeader::build("POST", b"/", None).unwrap();
         request.insert_header("host", "a.com").unwrap();
-        crate::proxy::mirror::header::copy(&request, UpstreamProtocol::Http1, content).unwrap()
+        crate::proxy::mirror::header::fit(Box::new(request), UpstreamProtocol::Http1, content).unwrap()
     }
 
     fn connected() -> (HttpSession, DuplexStream) {

@@ -1,4 +1,4 @@
-//! The header of a copy: that of the request as it is forwarded, in the form that the mirror's own protocol asks for.
+//! The header of a copy in the form that the mirror's own protocol asks for.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -12,15 +12,15 @@ use super::Content;
 use crate::proxy::upstream::headers;
 use crate::snapshot::UpstreamProtocol;
 
-/// The copy of a header; `None` where the protocol has no words for it (HTTP/2 without a host).
-pub fn copy(forwarded: &RequestHeader, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
-    let mut copy = Box::new(forwarded.clone());
+/// Fits a copy of a request's header to a protocol; `None` where that has no words for it (HTTP/2 without a host).
+pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
     strip_hop_by_hop(&mut copy);
     match protocol {
         UpstreamProtocol::Http1 => {
             copy.set_version(Version::HTTP_11);
-            if forwarded.uri.authority().is_some() {
-                copy.set_raw_path(forwarded.raw_path()).ok()?; // HTTP/2's target names the host, too
+            if copy.uri.authority().is_some() {
+                let target = copy.raw_path().to_vec();
+                copy.set_raw_path(&target).ok()?; // HTTP/2's target names the host, too
             }
             if content == Content::Body && !copy.headers.contains_key(CONTENT_LENGTH) {
                 copy.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked")).ok()?;
@@ -34,7 +34,7 @@ pub fn copy(forwarded: &RequestHeader, protocol: UpstreamProtocol, content: Cont
             let target = Uri::builder()
                 .scheme(Scheme::HTTP)
                 .authority(Authority::try_from(host.as_bytes()).ok()?)
-                .path_and_query(forwarded.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
+                .path_and_query(copy.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
             copy.set_uri(target.build().ok()?);
             headers::keep_trailers(&mut copy).ok()?;
         }
@@ -74,6 +74,10 @@ mod tests {
             request.append_header(*name, *value).unwrap();
         }
         request
+    }
+
+    fn copy(request: &RequestHeader, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
+        fit(Box::new(request.clone()), protocol, content)
     }
 
     fn fields(header: &RequestHeader) -> Vec<(String, String)> {

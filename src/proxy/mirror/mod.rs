@@ -1,5 +1,5 @@
-//! Mirroring: a copy of a request for somebody else, whose answer nobody reads. In come the request as it is
-//! forwarded, after all filters, and its body piece by piece; out go copies over connections of their own, and a
+//! Mirroring: a copy of a request for somebody else, whose answer nobody reads. In come the request, which
+//! passes the same filters as what is forwarded, and its body piece by piece; out go copies over connections of their own, and a
 //! count of what became of each.
 //!
 //! The request itself never waits for a copy and never fails by one: pieces of the body are handed over by
@@ -32,14 +32,14 @@ use tokio_util::task::TaskTracker;
 
 pub use queue::Mirroring;
 use queue::Tee;
-use task::{Copy, Tally};
+use task::{Copy, Prepared, Tally};
 
-use super::context::Matched;
-use super::serving::View;
+use super::context::{Level, Matched};
+use super::filter;
 use super::settings::Settings;
 use super::upstream::{Pick, Ticket};
-use crate::snapshot::Snapshot;
 use crate::snapshot::filter::Mirror;
+use crate::snapshot::{Snapshot, UpstreamIndex};
 use crate::telemetry::{MirrorMeter, MirrorResult, Recorder};
 
 /// Copies of one worker that may be under way.
@@ -76,9 +76,9 @@ impl Mirrors {
         }
     }
 
-    /// A request is forwarded: sends a copy to each mirror that is drawn for it. It is called for every try of the
-    /// request; copies are sent once.
-    pub fn forwarded(
+    /// A request is about to pass its filters and to be forwarded: sends a copy to each mirror that is drawn for it.
+    /// It is called for every try of the request; copies are sent once.
+    pub fn forward(
         self: &Arc<Self>,
         request: &RequestHeader,
         content: Content,
@@ -86,42 +86,51 @@ impl Mirrors {
         mirroring: &mut Mirroring,
         mut random: impl FnMut() -> Ticket,
     ) {
-        if mirroring.again() {
+        if !matched.is_filtered() || mirroring.again() {
             return;
         }
-        for mirror in matched.mirrors() {
-            let drawn = takes(mirror, random());
-            mirroring.begin(drawn.then(|| self.send(mirror, request, content, matched.view(), random())).flatten());
+        for (level, mirror) in matched.mirrors() {
+            let tee = takes(mirror, random()).then(|| {
+                let tally = Tally::begin(self.meter.clone(), matched.view().clone(), mirror.upstream);
+                match self.prepare(request, content, matched, level, mirror.upstream, random()) {
+                    Ok(prepared) => self.send(prepared, content, tally),
+                    Err(why) => tally.end(why),
+                }
+            });
+            mirroring.begin(tee.flatten());
         }
     }
 
-    /// Starts a copy; what takes its body, if there is one.
-    fn send(
-        self: &Arc<Self>,
-        mirror: &Mirror,
+    fn prepare(
+        &self,
         request: &RequestHeader,
         content: Content,
-        view: &Arc<View>,
+        matched: &Matched,
+        level: Level,
+        to: UpstreamIndex,
         ticket: Ticket,
-    ) -> Option<Tee> {
-        let tally = Tally::begin(self.meter.clone(), view.clone(), mirror.upstream);
+    ) -> Result<Prepared, MirrorResult> {
         if request.headers.contains_key(UPGRADE) {
             // Both sides talk on such a connection; what one says is no use without hearing the other.
-            return tally.end(MirrorResult::Skipped);
+            return Err(MirrorResult::Skipped);
         }
         if self.stop.is_cancelled() {
-            return tally.end(MirrorResult::Aborted);
+            return Err(MirrorResult::Aborted);
         }
         if self.meter.active.load(Relaxed) > COPY_LIMIT {
-            return tally.end(MirrorResult::DroppedOverload);
+            return Err(MirrorResult::DroppedOverload);
         }
-        let Some(upstream) = view.upstream(mirror.upstream) else { return tally.end(MirrorResult::NoEndpoints) };
-        let Some(choice) = upstream.choose(Pick { ticket, hash: None, tried: &[] }) else {
-            return tally.end(MirrorResult::NoEndpoints);
-        };
-        let Some(header) = header::copy(request, upstream.protocol(), content) else {
-            return tally.end(MirrorResult::Failed);
-        };
+        let upstream = matched.view().upstream(to).ok_or(MirrorResult::NoEndpoints)?;
+        let pick = Pick { ticket, hash: None, tried: &[] };
+        let choice = upstream.choose(pick).ok_or(MirrorResult::NoEndpoints)?;
+        let mut copy = Box::new(request.clone());
+        filter::on_request(&mut copy, matched, level).map_err(|_| MirrorResult::Failed)?;
+        let header = header::fit(copy, upstream.protocol(), content).ok_or(MirrorResult::Failed)?;
+        Ok(Prepared { upstream: upstream.clone(), choice, header })
+    }
+
+    /// Starts a copy; what takes its body, if there is one.
+    fn send(self: &Arc<Self>, prepared: Prepared, content: Content, tally: Tally) -> Option<Tee> {
         let (tee, body) = match content {
             Content::None => (None, None),
             Content::Body => {
@@ -129,8 +138,7 @@ impl Mirrors {
                 (Some(tee), Some(pieces))
             }
         };
-        let copy = Copy { mirrors: self.clone(), upstream: upstream.clone(), choice, header, body, tally };
-        self.tasks.spawn(copy.run());
+        self.tasks.spawn(Copy { mirrors: self.clone(), prepared, body, tally }.run());
         tee
     }
 
@@ -160,7 +168,6 @@ fn takes(mirror: &Mirror, ticket: Ticket) -> bool {
 mod tests {
     use super::*;
     use crate::proxy::serving::WorkerState;
-    use crate::snapshot::UpstreamIndex;
 
     fn mirror(numerator: u32, denominator: u32) -> Mirror {
         Mirror { upstream: UpstreamIndex(0), numerator, denominator }

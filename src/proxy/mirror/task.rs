@@ -22,16 +22,22 @@ use crate::telemetry::{MirrorLabels, MirrorMeter, MirrorResult};
 pub struct Copy {
     /// Whose task it is.
     pub mirrors: Arc<Mirrors>,
-    /// Who gets it.
-    pub upstream: Arc<UpstreamLoad>,
-    /// Which endpoint.
-    pub choice: Choice,
-    /// Its header.
-    pub header: Box<RequestHeader>,
+    /// Its header, and who gets it.
+    pub prepared: Prepared,
     /// Its body, if there is one.
     pub body: Option<Pieces>,
     /// Its count.
     pub tally: Tally,
+}
+
+/// The header of a copy, and who gets it.
+pub struct Prepared {
+    /// Who.
+    pub upstream: Arc<UpstreamLoad>,
+    /// Which endpoint.
+    pub choice: Choice,
+    /// The header, as it is sent.
+    pub header: Box<RequestHeader>,
 }
 
 /// Counts a copy: under way until dropped, and then by its result.
@@ -45,7 +51,8 @@ pub struct Tally {
 impl Copy {
     /// Sends the copy, until it is done or cut.
     pub async fn run(self) {
-        let Copy { mirrors, upstream, choice, header, body, mut tally } = self;
+        let Copy { mirrors, prepared, body, mut tally } = self;
+        let Prepared { upstream, choice, header } = prepared;
         let began = Instant::now();
         let (ending, mut pieces) = body.map(|body| (body.ending, body.pieces)).unzip();
         let cut = cut(&mirrors, ending);
