@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::request::{Asked, Scheme};
-use crate::cli::view::{self, AnswerView, BackendView, MatchView, RouteView, RuleView};
+use crate::cli::view::{
+    self, AnswerView, BackendView, FilterView, ForwardedView, HeaderView, MatchView, RetryView, RouteView, RuleView,
+    TimeoutsView,
+};
 use crate::router::{Outcome, RequestParts, Trial, normalise_host, path};
 use crate::snapshot::{Bind, BindProtocol, Choice, Listener, RuleIndex, Snapshot};
 use crate::telemetry::Reason;
@@ -28,8 +31,14 @@ pub struct Explanation {
     /// The match that fitted.
     #[serde(rename = "match")]
     pub matches: Option<MatchView>,
-    /// What is done to the request; nothing yet.
-    pub filters: Vec<String>,
+    /// What is done to request and answer, in the order of the route.
+    pub filters: Vec<FilterView>,
+    /// Bounds in time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeouts: Option<TimeoutsView>,
+    /// When it is sent again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry: Option<RetryView>,
     /// Where it goes, by weight.
     pub backends: Vec<BackendView>,
     /// What the gateway answers by itself.
@@ -58,12 +67,6 @@ pub struct RequestView {
     headers: Vec<HeaderView>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct HeaderView {
-    name: String,
-    value: String,
-}
-
 /// A rule that did not take the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loser {
@@ -86,6 +89,14 @@ impl Explanation {
     pub(super) fn asked(&self) -> String {
         let request = &self.request;
         format!("{} {} (host {}, path {})", request.method, request.url, request.host, request.path)
+    }
+
+    /// Whether a backend is asked for what the client asked for.
+    pub(super) fn is_as_asked(&self, forwarded: &ForwardedView) -> bool {
+        let request = &self.request;
+        let target =
+            request.query.as_ref().map_or_else(|| request.path.clone(), |query| format!("{}?{query}", request.path));
+        forwarded.path == target && normalise_host(&forwarded.host).is_ok_and(|host| host == request.host)
     }
 
     /// Explains a request.
@@ -133,10 +144,6 @@ impl Explanation {
     }
 
     fn bare(asked: &Asked) -> Explanation {
-        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| HeaderView {
-            name: name.to_string(),
-            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        };
         Explanation {
             request: RequestView {
                 method: asked.method.to_string(),
@@ -147,7 +154,7 @@ impl Explanation {
                 port: asked.port,
                 path: asked.path.clone(),
                 query: asked.query.clone(),
-                headers: asked.headers.iter().map(header).collect(),
+                headers: asked.headers.iter().map(HeaderView::of).collect(),
             },
             gateway: None,
             listener: None,
@@ -156,6 +163,8 @@ impl Explanation {
             rule: None,
             matches: None,
             filters: Vec::new(),
+            timeouts: None,
+            retry: None,
             backends: Vec::new(),
             answer: AnswerView::PROXIED,
             losers: Vec::new(),
@@ -165,7 +174,7 @@ impl Explanation {
     }
 
     fn end(mut self, status: Option<u16>, reason: Reason, note: String) -> Explanation {
-        self.answer = AnswerView { status, reason };
+        self.answer = AnswerView { status, ..AnswerView::none(reason) };
         self.notes.push(note);
         self
     }
@@ -228,7 +237,7 @@ impl Explanation {
         self.losers = trials.iter().filter_map(lost).collect();
         self.losers.dedup();
         let Some((entry, rule)) = winner.and_then(|entry| Some((entry, snapshot.rule(entry.value)?))) else {
-            self.answer = AnswerView { status: Some(404), reason: Reason::NoRoute };
+            self.answer = AnswerView::own(404, Reason::NoRoute);
             self.notes.push("no rule of the listener takes the request".to_owned());
             return;
         };
@@ -236,7 +245,10 @@ impl Explanation {
         self.route = Some(RouteView::of(rule));
         self.rule = Some(RuleView::of(rule));
         self.matches = Some(MatchView::of(&entry.matches));
-        self.backends = BackendView::all(snapshot, rule);
+        self.filters = FilterView::all(snapshot, rule, &entry.matches);
+        self.timeouts = TimeoutsView::of(rule.timeouts);
+        self.retry = rule.retry.as_ref().map(RetryView::of);
+        self.backends = BackendView::all(snapshot, rule, &entry.matches);
         self.answer = AnswerView::of(rule, &self.backends);
     }
 }
