@@ -183,8 +183,8 @@ mod tests {
         assert!(!text.contains('\x1b'));
         for line in [
             "GATEWAY             LISTENER  ADDRESS  PROTOCOL  HOSTNAME  ROUTES",
-            "default/quickstart  http      *:8080   HTTP      *         3",
-            "default/quickstart  https     *:8443   HTTPS     *         4",
+            "default/quickstart  http      *:8080   HTTP      *         5",
+            "default/quickstart  https     *:8443   HTTPS     *         6",
         ] {
             assert!(text.contains(line), "{line}");
         }
