@@ -9,6 +9,7 @@ mod context;
 mod error;
 mod filter;
 mod listener;
+pub mod preview;
 mod request;
 mod respond;
 mod serving;

@@ -9,8 +9,9 @@ use crate::cli::view::{
     self, AnswerView, BackendView, FilterView, ForwardedView, HeaderView, MatchView, RetryView, RouteView, RuleView,
     TimeoutsView,
 };
-use crate::router::{Outcome, RequestParts, Trial, normalise_host, path};
-use crate::snapshot::{Bind, BindProtocol, Choice, Listener, RuleIndex, Snapshot};
+use crate::proxy::preview::{self, Incoming};
+use crate::router::{Outcome, RequestParts, RouteMatch, Trial, normalise_host, path};
+use crate::snapshot::{Action, Bind, BindProtocol, Choice, Listener, Rule, RuleIndex, Snapshot, Target};
 use crate::telemetry::Reason;
 
 /// What becomes of a request, and why. A part that the request did not get to is absent.
@@ -139,7 +140,20 @@ impl Explanation {
             query: asked.query.as_deref(),
             headers: &asked.headers,
         };
-        explanation.route(snapshot, listener, &parts);
+        if let Some((rule, matches)) = explanation.route(snapshot, listener, &parts) {
+            let incoming = Incoming {
+                tls: asked.scheme == Scheme::Https,
+                port: listener.port,
+                authority: &asked.authority,
+                host: &host,
+                method: &asked.method,
+                path: &normal,
+                query: asked.query.as_deref(),
+                headers: &asked.headers,
+                matches,
+            };
+            explanation.foresee(rule, &incoming);
+        }
         explanation
     }
 
@@ -224,7 +238,13 @@ impl Explanation {
             Some(format!("{} ({protocol} on {}, {host})", listener.id.listener, view::address(address)));
     }
 
-    fn route(&mut self, snapshot: &Snapshot, listener: &Listener, parts: &RequestParts<'_>) {
+    /// The rule that takes the request, and the match that it won by.
+    fn route<'a>(
+        &mut self,
+        snapshot: &'a Snapshot,
+        listener: &'a Listener,
+        parts: &RequestParts<'_>,
+    ) -> Option<(&'a Rule, &'a RouteMatch)> {
         let trials = listener.routes.trace(parts);
         let winner = trials.iter().find(|trial| trial.outcome == Outcome::Won).map(|trial| trial.entry);
         let lost = |trial: &Trial<'_, RuleIndex>| {
@@ -239,7 +259,7 @@ impl Explanation {
         let Some((entry, rule)) = winner.and_then(|entry| Some((entry, snapshot.rule(entry.value)?))) else {
             self.answer = AnswerView::own(404, Reason::NoRoute);
             self.notes.push("no rule of the listener takes the request".to_owned());
-            return;
+            return None;
         };
         self.hostname = Some(entry.hostname.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string));
         self.route = Some(RouteView::of(rule));
@@ -250,6 +270,22 @@ impl Explanation {
         self.retry = rule.retry.as_ref().map(RetryView::of);
         self.backends = BackendView::all(snapshot, rule, &entry.matches);
         self.answer = AnswerView::of(rule, &self.backends);
+        Some((rule, &entry.matches))
+    }
+
+    /// What comes of this very request: an answer by a filter, or what each backend would be asked for.
+    fn foresee(&mut self, rule: &Rule, incoming: &Incoming<'_>) {
+        if let Some(answer) = preview::answer(rule, incoming) {
+            self.answer = AnswerView::foreseen(&answer);
+            return;
+        }
+        let Action::Forward(shares) = &rule.action else { return };
+        for (backend, share) in self.backends.iter_mut().zip(shares.shares()) {
+            if let Target::Upstream(_, filters) = &share.target {
+                let forwarded = preview::forwarded(rule, filters, incoming);
+                backend.forwarded = forwarded.map(|to| ForwardedView { host: to.host, path: to.target });
+            }
+        }
     }
 }
 
@@ -312,7 +348,8 @@ mod tests {
         assert_eq!(
             value["backends"][0],
             json!({"kind": "Service", "namespace": "default", "name": "shop-v1", "port": 80, "weight": 90,
-                "endpoints": ["127.0.0.1:4000"]})
+                "endpoints": ["127.0.0.1:4000"],
+                "forwarded": {"host": "shop.localhost:8080", "path": "/cart?a=b"}})
         );
         assert_eq!(answered(&value), (Value::Null, "none"));
         let losers = value["losers"].as_array().unwrap();

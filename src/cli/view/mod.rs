@@ -8,8 +8,10 @@ pub mod timing;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use http::header::LOCATION;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::proxy::preview::Foreseen;
 use crate::router::{PathMatch, RouteMatch, ValueMatch};
 use crate::snapshot::{Action, Rule};
 use crate::telemetry::Reason;
@@ -165,6 +167,17 @@ impl AnswerView {
     #[must_use]
     pub fn none(reason: Reason) -> AnswerView {
         AnswerView { reason, ..AnswerView::PROXIED }
+    }
+
+    /// The gateway answers this very request.
+    #[must_use]
+    pub fn foreseen(answer: &Foreseen) -> AnswerView {
+        let (location, others): (Vec<_>, Vec<_>) = answer.headers.iter().partition(|(name, _)| *name == LOCATION);
+        AnswerView {
+            location: location.first().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            headers: others.iter().map(|(name, value)| HeaderView::of((name, value))).collect(),
+            ..AnswerView::own(answer.status, answer.reason)
+        }
     }
 
     /// What a rule comes to. Where only some of the shares are answered by the gateway itself, the others count.

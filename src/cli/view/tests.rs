@@ -119,13 +119,50 @@ fn a_redirect_is_a_filter_too_and_its_own_answer() {
         status: 308,
     };
     let snapshot = changed("read", |rule| rule.action = Action::Redirect(redirect));
-    let (value, text) = explained(&snapshot, "http://api.localhost:8080/orders/7");
+    let (value, text) = explained(&snapshot, "http://api.localhost:8080/orders/7?a=b");
     assert!(text.contains("filters    RequestRedirect 308 https, host b.example, port 8443, path /new\n"), "{text}");
     assert_eq!(value["filters"][0]["statusCode"], 308);
     assert_eq!(value["filters"][0]["path"], json!({"type": "ReplaceFullPath", "replaceFullPath": "/new"}));
-    assert_eq!(value["answer"]["status"], 308);
-    assert_eq!(value["answer"]["reason"], "redirect");
+    assert!(text.contains("answer     308 redirect, by the gateway itself\n"), "{text}");
+    assert!(text.contains("           location: https://b.example:8443/new?a=b\n"), "{text}");
+    assert_eq!(
+        value["answer"],
+        json!({"status": 308, "reason": "redirect", "location": "https://b.example:8443/new?a=b"})
+    );
     assert_eq!(value["backends"], json!([]));
+}
+
+#[test]
+fn what_a_backend_would_see_is_told_where_it_is_not_what_the_client_asked_for() {
+    let snapshot = changed("read", |rule| rule.filters = every_filter().into_iter().collect());
+    let (value, text) = explained(&snapshot, "http://api.localhost:8080/orders//7?a=b");
+    assert!(text.contains("                  sees host api.internal, path /7?a=b\n"), "{text}");
+    assert_eq!(value["backends"][0]["forwarded"], json!({"host": "api.internal", "path": "/7?a=b"}));
+    let (value, text) = explained(&fixture::quickstart().snapshot, "http://API.localhost:8080/orders//7?a=b");
+    assert!(!text.contains("sees"), "{text}");
+    assert_eq!(value["backends"][0]["forwarded"], json!({"host": "API.localhost:8080", "path": "/orders/7?a=b"}));
+}
+
+#[test]
+fn a_preflight_is_answered_by_the_gateway_or_refused() {
+    let snapshot = changed("read", |rule| rule.filters = every_filter().into_iter().collect());
+    let ask = |origin: &str| {
+        let headers = [format!("origin: {origin}"), "access-control-request-method: POST".to_owned()];
+        let asked = Asked::read("OPTIONS", "http://api.localhost:8080/orders", &headers).unwrap();
+        let explanation = Explanation::of(&snapshot, &asked);
+        (serde_json::to_value(&explanation).unwrap(), explanation.text(Paint::Plain))
+    };
+    let (value, text) = ask("https://a.example.com");
+    assert_eq!((&value["answer"]["status"], &value["answer"]["reason"]), (&json!(204), &json!("cors_preflight")));
+    let headers = value["answer"]["headers"].as_array().unwrap();
+    assert!(headers.contains(&json!({"name": "access-control-allow-origin", "value": "https://a.example.com"})));
+    assert!(text.contains("           access-control-max-age: 600\n"), "{text}");
+    assert!(value["backends"][0].get("forwarded").is_none(), "{value}");
+    let again: Explanation = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(serde_json::to_value(again).unwrap(), value);
+    let (value, text) = ask("https://evil.example");
+    assert_eq!((&value["answer"]["status"], &value["answer"]["reason"]), (&json!(403), &json!("cors_refused")));
+    assert!(text.contains("answer     403 cors_refused, by the gateway itself\n"), "{text}");
 }
 
 #[test]
