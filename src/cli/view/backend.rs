@@ -112,9 +112,8 @@ impl BackendView {
         if let Some(answer) = &self.answer {
             return answer.to_string();
         }
-        let said = |address: &String| match self.unhealthy.contains(address) {
-            true => format!("{address} (unhealthy)"),
-            false => address.clone(),
+        let said = |address: &String| {
+            if self.unhealthy.contains(address) { format!("{address} (unhealthy)") } else { address.clone() }
         };
         self.endpoints.iter().map(said).collect::<Vec<_>>().join(", ")
     }

@@ -143,9 +143,8 @@ impl BalanceView {
 
 impl HealthCheckView {
     fn of(check: &HealthCheck) -> HealthCheckView {
-        let status = |(first, last): &(u16, u16)| match first == last {
-            true => first.to_string(),
-            false => format!("{first}-{last}"),
+        let status = |(first, last): &(u16, u16)| {
+            if first == last { first.to_string() } else { format!("{first}-{last}") }
         };
         HealthCheckView {
             probe: match &check.probe {

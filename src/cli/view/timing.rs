@@ -1,6 +1,6 @@
 //! Bounds in time and what is tried again, with durations as the Gateway API writes them (GEP-2257).
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,10 @@ impl RetryView {
 pub fn written(duration: Duration) -> String {
     let (seconds, milliseconds) = (duration.as_secs(), duration.subsec_millis());
     let units = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (u64::from(milliseconds), "ms")];
-    let text: String =
-        units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    let mut text = String::new();
+    for (count, unit) in units.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(text, "{count}{unit}");
+    }
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
@@ -66,8 +68,11 @@ impl fmt::Display for RetryView {
         if self.attempts == 0 {
             return f.write_str("never (attempts 0)");
         }
-        let codes: String = self.codes.iter().map(|code| format!(", {code}")).collect();
-        write!(f, "attempts {}, on connection errors{codes}, backoff {}", self.attempts, self.backoff)
+        write!(f, "attempts {}, on connection errors", self.attempts)?;
+        for code in &self.codes {
+            write!(f, ", {code}")?;
+        }
+        write!(f, ", backoff {}", self.backoff)
     }
 }
 
