@@ -10,6 +10,7 @@ mod error;
 mod filter;
 mod listener;
 mod mirror;
+pub mod preview;
 mod request;
 mod respond;
 mod serving;

@@ -15,7 +15,7 @@ use super::listener::connection::{Connection, Security};
 use super::respond::Answer;
 use super::serving::{ListenerIndex, View, WorkerState};
 use super::upstream::{Pick, Ticket};
-use crate::router::{PathMatch, RequestParts, normalise_host, path};
+use crate::router::{RequestParts, normalise_host, path};
 use crate::snapshot::{
     Action, Bind, Choice, Filters, Listener, LocalAnswer, Share, Target, UpstreamIndex, WeightedUpstreams,
 };
@@ -128,13 +128,11 @@ fn draw(shares: &WeightedUpstreams, ticket: Ticket) -> Result<Drawn<'_>, Answer>
     }
 }
 
-/// Length of the prefix of the match that won, without a slash at its end: "/foo/" matches as "/foo" does.
+/// Length of the prefix of the match that won.
 fn won_prefix(listener: &Listener, parts: &RequestParts<'_>) -> Result<usize, Answer> {
-    match listener.routes.find(parts).map(|entry| &entry.matches.path) {
-        Some(PathMatch::Prefix(prefix)) => Ok(prefix.trim_end_matches('/').len()),
-        // The translator takes no such rule; another path than the one asked for must not be guessed.
-        _ => Err(invalid(LocalAnswer::FilterFailed)),
-    }
+    let won = listener.routes.find(parts).and_then(|entry| filter::prefix_length(&entry.matches.path));
+    // The translator takes no such rule; another path than the one asked for must not be guessed.
+    won.ok_or_else(|| invalid(LocalAnswer::FilterFailed))
 }
 
 /// "Matching rule without usable backend 500, never fall through to another rule" (gateway-api.md 6.1).

@@ -21,12 +21,21 @@ pub mod rewrite;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::context::{Level, Matched};
+use crate::router::PathMatch;
 use crate::snapshot::{Filter, Filters};
 use crate::telemetry::Reason;
 
 /// Whether the filters ask for the prefix of the match that won.
 pub fn need_prefix(filters: &Filters) -> bool {
     filters.iter().any(|filter| matches!(filter, Filter::Rewrite(rewrite) if rewrite::needs_prefix(rewrite)))
+}
+
+/// Length of the prefix that a match has, without a slash at its end: "/foo/" matches as "/foo" does.
+pub fn prefix_length(path: &PathMatch) -> Option<usize> {
+    match path {
+        PathMatch::Prefix(prefix) => Some(prefix.trim_end_matches('/').len()),
+        PathMatch::Exact(_) | PathMatch::Regex(_) => None,
+    }
 }
 
 /// Changes what is sent upstream: a copy of the client's request, made for one try, or for a mirror. Spec,
@@ -39,8 +48,20 @@ pub fn on_request(request: &mut RequestHeader, matched: &Matched, level: Level) 
     if !matched.is_filtered() {
         return Ok(());
     }
+    change_request(request, matched.filters_to(level), matched.prefix())
+}
+
+/// Changes a request by filters in their order. `prefix` is the length of the prefix that won.
+///
+/// # Errors
+/// As [`on_request`].
+pub fn change_request<'a>(
+    request: &mut RequestHeader,
+    filters: impl Iterator<Item = &'a Filter>,
+    prefix: Option<usize>,
+) -> pingora::Result<()> {
     let mut path = None;
-    for filter in matched.filters_to(level) {
+    for filter in filters {
         match filter {
             Filter::RequestHeaders(changes) => header::change_request(request, changes)?,
             Filter::Rewrite(rewrite) => {
@@ -50,7 +71,7 @@ pub fn on_request(request: &mut RequestHeader, matched: &Matched, level: Level) 
             Filter::ResponseHeaders(_) | Filter::Mirror(_) | Filter::Cors(_) => {}
         }
     }
-    path.map_or(Ok(()), |path| rewrite::path(request, path, matched.prefix()))
+    path.map_or(Ok(()), |path| rewrite::path(request, path, prefix))
 }
 
 /// Changes an upstream's answer on its way to the client. Informational ones pass as they are; a 101 is final.

@@ -1,16 +1,25 @@
 //! Parts of a snapshot as people and scripts read them: the same words in `routes`, `explain` and `run`.
 
-use std::fmt::Write;
-use std::net::SocketAddr;
+pub mod backend;
+pub mod filter;
+pub mod policy;
+pub mod timing;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
+use http::header::LOCATION;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::sources;
+use crate::proxy::preview::Foreseen;
 use crate::router::{PathMatch, RouteMatch, ValueMatch};
-use crate::snapshot::{Action, LocalAnswer, Rule, Share, Snapshot};
+use crate::snapshot::{Action, Rule};
 use crate::telemetry::Reason;
+
+pub use backend::{BackendView, ForwardedView, cell, endpoints};
+pub use filter::{FilterView, HeaderView};
+pub use policy::PolicyView;
+pub use timing::{RetryView, TimeoutsView};
 
 /// What a request must be like, field by field as the Gateway API has them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,26 +61,20 @@ pub struct RuleView {
     name: Option<String>,
 }
 
-/// A backend's share and the addresses behind it now. A share that no backend takes has no name, and is answered
-/// with 500.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackendView {
-    kind: Cow<'static, str>,
-    namespace: Option<String>,
-    name: Option<String>,
-    port: Option<u16>,
-    weight: u32,
-    endpoints: Vec<String>,
-}
-
 /// What the gateway answers by itself; no status where an upstream answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerView {
     /// Status code; none where an upstream answers, or where the connection ends without an answer.
     pub status: Option<u16>,
     /// Why; `none` where an upstream answers.
     #[serde(deserialize_with = "reason")]
     pub reason: Reason,
+    /// Where a redirect leads to, where one request is looked at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub location: Option<String>,
+    /// What a preflight is told.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub headers: Vec<HeaderView>,
 }
 
 impl MatchView {
@@ -149,82 +152,57 @@ impl std::fmt::Display for RuleView {
     }
 }
 
-impl BackendView {
-    /// The shares of a rule; none if the gateway answers by itself.
-    #[must_use]
-    pub fn all(snapshot: &Snapshot, rule: &Rule) -> Vec<BackendView> {
-        match &rule.action {
-            Action::Forward(shares) => shares.shares().iter().map(|share| BackendView::of(snapshot, share)).collect(),
-            Action::Answer(_) | Action::Redirect(_) => Vec::new(),
-        }
-    }
-
-    fn of(snapshot: &Snapshot, share: &Share) -> BackendView {
-        let upstream = share.target.upstream().and_then(|index| snapshot.upstream(index));
-        BackendView {
-            kind: "Service".into(),
-            namespace: upstream.map(|u| u.id.namespace.clone()),
-            name: upstream.map(|u| u.id.service.clone()),
-            port: upstream.map(|u| u.id.port),
-            weight: share.weight,
-            endpoints: upstream
-                .map(|u| u.endpoints.load().endpoints.iter().map(|endpoint| told(endpoint.address)).collect())
-                .unwrap_or_default(),
-        }
-    }
-
-    /// Whether a request that falls on this share reaches somebody.
-    #[must_use]
-    pub fn is_reachable(&self) -> bool {
-        !self.endpoints.is_empty()
-    }
-
-    /// Its part of the traffic.
-    #[must_use]
-    pub fn weight(&self) -> u32 {
-        self.weight
-    }
-
-    /// The addresses behind it, or what is answered for want of them.
-    #[must_use]
-    pub fn behind(&self) -> String {
-        match (&self.name, self.endpoints.as_slice()) {
-            (None, _) => format!("500 {}", Reason::InvalidBackend),
-            (_, []) => format!("503 {}", Reason::NoEndpoints),
-            (_, endpoints) => endpoints.join(", "),
-        }
-    }
-
-    /// Name and port; with the namespace if it is not `home`.
-    #[must_use]
-    pub fn name(&self, home: &str) -> String {
-        let (Some(namespace), Some(name), Some(port)) = (&self.namespace, &self.name, self.port) else {
-            return "(invalid)".to_owned();
-        };
-        if namespace == home { format!("{name}:{port}") } else { format!("{namespace}/{name}:{port}") }
-    }
-}
-
 impl AnswerView {
     /// An upstream answers.
-    pub const PROXIED: AnswerView = AnswerView { status: None, reason: Reason::None };
+    pub const PROXIED: AnswerView =
+        AnswerView { status: None, reason: Reason::None, location: None, headers: Vec::new() };
+
+    /// The gateway answers.
+    #[must_use]
+    pub fn own(status: u16, reason: Reason) -> AnswerView {
+        AnswerView { status: Some(status), reason, ..AnswerView::PROXIED }
+    }
+
+    /// Nobody answers: the connection ends.
+    #[must_use]
+    pub fn none(reason: Reason) -> AnswerView {
+        AnswerView { reason, ..AnswerView::PROXIED }
+    }
+
+    /// The gateway answers this very request.
+    #[must_use]
+    pub fn foreseen(answer: &Foreseen) -> AnswerView {
+        let (location, others): (Vec<_>, Vec<_>) = answer.headers.iter().partition(|(name, _)| *name == LOCATION);
+        AnswerView {
+            location: location.first().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            headers: others.iter().map(|(name, value)| HeaderView::of((name, value))).collect(),
+            ..AnswerView::own(answer.status, answer.reason)
+        }
+    }
 
     /// What a rule comes to. Where only some of the shares are answered by the gateway itself, the others count.
     #[must_use]
     pub fn of(rule: &Rule, backends: &[BackendView]) -> AnswerView {
-        let reason = match &rule.action {
-            Action::Answer(LocalAnswer::FilterFailed) => Reason::FilterFailed,
-            Action::Redirect(redirect) => {
-                return AnswerView { status: Some(redirect.status), reason: Reason::Redirect };
+        match &rule.action {
+            Action::Answer(answer) => AnswerView::own(500, backend::reason(*answer)),
+            Action::Redirect(redirect) => AnswerView::own(redirect.status, Reason::Redirect),
+            Action::Forward(_) => {
+                let Some(mut answers) = backends.iter().map(|b| b.answer.as_ref()).collect::<Option<Vec<_>>>() else {
+                    return AnswerView::PROXIED;
+                };
+                answers.sort_by_key(|answer| answer.reason != Reason::NoEndpoints);
+                answers.first().map_or(AnswerView::PROXIED, |answer| (*answer).clone())
             }
-            Action::Forward(_) if backends.iter().any(BackendView::is_reachable) => return AnswerView::PROXIED,
-            // "when a Service has no ready endpoints … 503" (gateway-api.md 6.4)
-            Action::Forward(_) if backends.iter().any(|b| b.name.is_some()) => {
-                return AnswerView { status: Some(503), reason: Reason::NoEndpoints };
-            }
-            Action::Answer(LocalAnswer::InvalidBackend) | Action::Forward(_) => Reason::InvalidBackend,
-        };
-        AnswerView { status: Some(500), reason }
+        }
+    }
+}
+
+impl std::fmt::Display for AnswerView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "{status} {}", self.reason),
+            None => write!(f, "{}", self.reason),
+        }
     }
 }
 
@@ -232,28 +210,6 @@ fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error
     let word = Cow::<'de, str>::deserialize(deserializer)?;
     let known = Reason::ALL.iter().find(|reason| reason.as_str() == word);
     known.copied().ok_or_else(|| serde::de::Error::custom(format!("unknown reason {word:?}")))
-}
-
-/// The backends of a rule in one cell, or what the gateway answers.
-#[must_use]
-pub fn backends_cell(snapshot: &Snapshot, rule: &Rule) -> String {
-    if let Action::Answer(_) | Action::Redirect(_) = rule.action {
-        let answer = AnswerView::of(rule, &[]);
-        return format!("{} {}", answer.status.unwrap_or(500), answer.reason);
-    }
-    let backends = BackendView::all(snapshot, rule);
-    let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
-    let cell = |backend: &BackendView| {
-        let mut text = backend.name(&rule.route.namespace);
-        if backends.len() > 1 {
-            let _ = write!(text, " {}", percent(backend.weight, total));
-        }
-        if backend.name.is_some() && !backend.is_reachable() {
-            text.push_str(" (no endpoints)");
-        }
-        text
-    };
-    backends.iter().map(cell).collect::<Vec<_>>().join(", ")
 }
 
 /// A share in percent, with one digit after the point where it is not a whole number; never 0% for what is not 0.
@@ -267,11 +223,6 @@ pub fn percent(weight: u32, total: u64) -> String {
     }
 }
 
-/// An endpoint; an echo backend that is not running has no address to tell.
-fn told(endpoint: SocketAddr) -> String {
-    if endpoint == sources::UNSTARTED { "echo backend".to_owned() } else { endpoint.to_string() }
-}
-
 /// An address as people write it: `*:80` for every address of both families.
 #[must_use]
 pub fn address(address: SocketAddr) -> String {
@@ -279,14 +230,4 @@ pub fn address(address: SocketAddr) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_told_in_percent_and_no_share_vanishes() {
-        assert_eq!(percent(90, 100), "90%");
-        assert_eq!(percent(1, 3), "33.3%");
-        assert_eq!(percent(1, 1_000_001), "<0.1%");
-        assert_eq!(percent(1, 1), "100%");
-    }
-}
+mod tests;
