@@ -150,6 +150,13 @@ pub struct Connections {
     pub max_per_endpoint: Option<i32>,
 }
 
+impl Default for HttpHealthCheck {
+    /// What the schema fills in.
+    fn default() -> Self {
+        HttpHealthCheck { path: slash(), host: None, expected_statuses: success() }
+    }
+}
+
 fn least_request() -> LoadBalancingType {
     LoadBalancingType::LeastRequest
 }

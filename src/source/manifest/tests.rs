@@ -174,9 +174,7 @@ fn unknown_kinds_and_versions_of_our_groups_name_the_nearest() {
     );
     tells(
         "apiVersion: transom.dev/v1alpha1\nkind: Policy\n",
-        &[
-            "a.yaml:2: Policy: kind: found the unknown kind Policy of transom.dev/v1alpha1; allowed UpstreamPolicy",
-        ],
+        &["a.yaml:2: Policy: kind: found the unknown kind Policy of transom.dev/v1alpha1; allowed UpstreamPolicy"],
     );
     tells(
         "apiVersion: transom.dev/v1alpha1\nkind: UpstreamPolcy\n",
@@ -186,9 +184,7 @@ fn unknown_kinds_and_versions_of_our_groups_name_the_nearest() {
     );
     tells(
         "apiVersion: transom.io/v1\nkind: UpstreamPolicy\n",
-        &[
-            "a.yaml:1: UpstreamPolicy: apiVersion: found transom.io/v1, allowed transom.dev/v1alpha1 for UpstreamPolicy",
-        ],
+        &["a.yaml:1: UpstreamPolicy: apiVersion: found transom.io/v1, allowed transom.dev/v1alpha1 for UpstreamPolicy"],
     );
     tells(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: UpstreamPolicy\n",
