@@ -13,6 +13,8 @@ use crate::translate::graph::policy::{PolicyNode, TargetNode};
 use crate::translate::graph::problem::{PolicyProblem, TargetProblem};
 use crate::translate::{Origin, Settings};
 
+/// What a wrong value means.
+const NO_EFFECT: &str = "the policy has no effect, and the defaults apply where no other policy does";
 /// The CRD allows so many ancestors.
 const MOST_ANCESTORS: usize = 16;
 
@@ -24,7 +26,7 @@ pub fn report(node: &PolicyNode<'_>, graph: &Graph<'_>, settings: &Settings) -> 
         return (Vec::new(), None);
     }
     let values: Vec<Telling> = node.treatment.as_ref().err().into_iter().flatten().map(value).collect();
-    let mut told = values.clone();
+    let mut told: Vec<Telling> = values.iter().map(|value| with_effect(value.clone())).collect();
     let of_targets = node.targets.iter().enumerate();
     told.extend(of_targets.filter_map(|(position, of)| Some(target(node.key, position, of, of.problem?))));
     if node.treatment.is_ok() && settings.origin == Origin::Files {
@@ -45,7 +47,9 @@ pub fn report(node: &PolicyNode<'_>, graph: &Graph<'_>, settings: &Settings) -> 
         against.extend(against_targets(node, gateway));
         let mut accepted = condition::conclude(ACCEPTED, &against, ("Accepted", "accepted"), generation);
         let in_force = in_force(node, gateway);
-        if !against.is_empty() && !in_force.is_empty() {
+        if !values.is_empty() {
+            accepted.message = format!("{}; {NO_EFFECT}", accepted.message);
+        } else if !against.is_empty() && !in_force.is_empty() {
             accepted.message = format!("{}; in force for {in_force}", accepted.message);
         }
         Some(PolicyAncestorStatus {
@@ -86,12 +90,17 @@ fn in_force(node: &PolicyNode<'_>, gateway: usize) -> String {
     wording::names(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Of a value: the policy as a whole has no effect.
+fn with_effect(mut telling: Telling) -> Telling {
+    telling.message = format!("{}; {NO_EFFECT}", telling.message);
+    telling
+}
+
+/// Of a value.
 fn value(problem: &PolicyProblem<'_>) -> Telling {
     let (field, message) = match problem {
         PolicyProblem::NoTargets => ("targetRefs".to_owned(), "no target is given; allowed: 1 to 16".to_owned()),
         PolicyProblem::Text { field, found, allowed } => {
-            ((*field).to_owned(), format!("{:?} is not known; allowed: {allowed}", wording::clip(found)))
+            ((*field).to_owned(), format!("{:?} cannot be used; allowed: {allowed}", wording::clip(found)))
         }
         PolicyProblem::MemberMissing { field, of } => {
             ((*field).to_owned(), format!("nothing is given; type {of} needs a value"))
@@ -124,8 +133,7 @@ fn value(problem: &PolicyProblem<'_>) -> Telling {
             "no status code is given; allowed: 1 to 16 codes or ranges".to_owned(),
         ),
     };
-    let effect = "the policy has no effect: without another one its targets are treated by the defaults";
-    Telling::no(ACCEPTED, "Invalid", format!("spec.{field}"), format!("{message}; {effect}"))
+    Telling::no(ACCEPTED, "Invalid", format!("spec.{field}"), message)
 }
 
 /// Of a target: the policy has no effect on it.
@@ -149,8 +157,8 @@ fn target(policy: &ObjectKey, position: usize, of: &TargetNode<'_>, problem: Tar
             Telling::no(ACCEPTED, "TargetNotFound", at(".sectionName"), message)
         }
         TargetProblem::Conflicted(winner) => {
-            let why = "which is older, or first by name; this policy has no effect on it";
-            Telling::no(ACCEPTED, "Conflicted", at(""), format!("{who} has UpstreamPolicy {winner}, {why}"))
+            let why = "which is older or first by name; this policy has no effect on it";
+            Telling::no(ACCEPTED, "Conflicted", at(""), format!("{who} is held by UpstreamPolicy {winner}, {why}"))
         }
     }
 }
