@@ -161,7 +161,7 @@ impl<'a> Reading<'a> {
             self.text::<()>("healthCheck.http.path", &asked.path, allowed);
         }
         if let Some(host) = asked.host.as_deref().filter(|host| !is_host(host)) {
-            self.text::<()>("healthCheck.http.host", host, "a DNS name or an IPv4 address");
+            self.text::<()>("healthCheck.http.host", host, "a DNS name in lower case or an IPv4 address");
         }
         if asked.expected_statuses.is_empty() {
             self.problems.push(PolicyProblem::NoStatus);
@@ -245,7 +245,10 @@ fn is_path(text: &str) -> bool {
 }
 
 fn is_host(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+    text.split('.').all(|label| {
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(known)
+    })
 }
 
 /// A duration of GEP-2257, `^([0-9]{1,5}(h|m|s|ms)){1,4}$`.
