@@ -32,6 +32,9 @@ pub struct Policies<'a> {
     in_force: HashMap<(&'a str, &'a str, u16), usize, FixedState>,
 }
 
+/// Who holds each target: namespace, Service, name of a port or the whole of it -> the policy, with its position.
+type Holders<'a> = HashMap<(&'a str, &'a str, Option<&'a str>), (usize, &'a ObjectKey), FixedState>;
+
 /// An UpstreamPolicy.
 #[derive(Debug)]
 pub struct PolicyNode<'a> {
@@ -116,7 +119,7 @@ impl<'a> Policies<'a> {
     fn settle(&mut self, resources: &'a Resources) {
         let mut by_age: Vec<(usize, &mut PolicyNode<'a>)> = self.nodes.iter_mut().enumerate().collect();
         by_age.sort_by_key(|(_, node)| (created(&node.policy.metadata), node.key));
-        let mut taken: HashMap<(&str, &str, Option<&str>), (usize, &'a ObjectKey), FixedState> = HashMap::default();
+        let mut taken = Holders::default();
         for (position, node) in by_age.into_iter().filter(|(_, node)| node.treatment.is_ok()) {
             for target in node.targets.iter_mut().filter(|target| target.problem.is_none()) {
                 let TargetNode { reference, .. } = target;
@@ -131,12 +134,13 @@ impl<'a> Policies<'a> {
             taken.keys().map(|(namespace, name, _)| (*namespace, *name)).collect();
         for (namespace, name) in services {
             let service = resources.services.get(&ObjectKey::new(namespace, name));
-            for (number, port_name) in service.into_iter().flat_map(ports) {
+            let mut seen = BTreeSet::new();
+            // of several ports with one number the first counts, as for backendRefs
+            for (number, port_name) in service.into_iter().flat_map(ports).filter(|(number, _)| seen.insert(*number)) {
                 let held = |section| taken.get(&(namespace, name, section)).map(|(position, _)| *position);
                 let named = port_name.and_then(|port| held(Some(port)));
                 if let (Some(position), Ok(number)) = (named.or_else(|| held(None)), u16::try_from(number)) {
-                    // of several with one number the first counts, as for backendRefs
-                    self.in_force.entry((namespace, name, number)).or_insert(position);
+                    self.in_force.insert((namespace, name, number), position);
                 }
             }
         }
