@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::duration;
 use super::problem::PolicyProblem;
 use crate::api::upstream_policy::{
     self as api, ConsistentHash, ConsistentHashType, HealthCheckType, HttpHealthCheck, LoadBalancingType,
@@ -144,7 +145,7 @@ impl<'a> Reading<'a> {
 
     fn interval(&mut self, found: &'a str) -> Option<Duration> {
         let field = "healthCheck.interval";
-        match duration(found) {
+        match duration::parse(found) {
             Some(interval) if interval >= LEAST_INTERVAL => return Some(interval),
             Some(_) => self.problems.push(PolicyProblem::TooShort { field, found, allowed: "at least 100ms" }),
             None => self.problems.push(PolicyProblem::Duration { field, found }),
@@ -207,7 +208,7 @@ impl<'a> Reading<'a> {
     /// A duration of more than nothing.
     fn some_time(&mut self, field: &'static str, found: Option<&'a str>) -> Option<Duration> {
         let found = found?;
-        match duration(found) {
+        match duration::parse(found) {
             Some(time) if !time.is_zero() => return Some(time),
             Some(_) => self.problems.push(PolicyProblem::TooShort { field, found, allowed: "more than 0s" }),
             None => self.problems.push(PolicyProblem::Duration { field, found }),
@@ -249,22 +250,4 @@ fn is_host(text: &str) -> bool {
         let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(known)
     })
-}
-
-/// A duration of GEP-2257, `^([0-9]{1,5}(h|m|s|ms)){1,4}$`.
-fn duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-    let mut rest = text;
-    let mut milliseconds = 0u64;
-    for _ in 0..4 {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = rest.split_at_checked(digits).filter(|_| (1..=5).contains(&digits))?;
-        let (name, factor) = UNITS.into_iter().find(|(name, _)| unit.starts_with(name))?;
-        milliseconds += number.parse::<u64>().ok()? * factor;
-        rest = unit.strip_prefix(name)?;
-        if rest.is_empty() {
-            return Some(Duration::from_millis(milliseconds));
-        }
-    }
-    None
 }
