@@ -8,6 +8,8 @@ mod endpoints;
 mod filters;
 #[path = "translate/load.rs"]
 mod load;
+#[path = "translate/policy.rs"]
+mod policy;
 #[path = "translate/properties.rs"]
 mod properties;
 #[path = "translate/render.rs"]

@@ -61,8 +61,9 @@ fn statuses(out: &mut String, statuses: &Statuses) {
             conditions(out, 3, &parent.conditions);
         }
     }
-    for (key, status) in &statuses.policies {
-        writeln!(out, "  BackendTLSPolicy {key}:").unwrap();
+    for (object, status) in &statuses.policies {
+        assert!(!status.ancestors.is_empty() && status.ancestors.len() <= 16, "the CRDs allow 16 ancestors");
+        writeln!(out, "  {object}:").unwrap();
         for ancestor in &status.ancestors {
             let reference = &ancestor.ancestor_ref;
             writeln!(out, "    ancestor {}/{}:", reference.namespace.as_deref().unwrap_or("-"), reference.name)
@@ -94,7 +95,10 @@ fn snapshot(out: &mut String, snapshot: &Snapshot) {
     for upstream in &snapshot.upstreams {
         let id = &upstream.id;
         let endpoints: Vec<_> = upstream.endpoints.load().endpoints.iter().map(|e| e.address.to_string()).collect();
-        let line = format!("{}/{}:{} {:?} {endpoints:?}", id.namespace, id.service, id.port, id.protocol);
+        let mut line = format!("{}/{}:{} {:?} {endpoints:?}", id.namespace, id.service, id.port, id.protocol);
+        if !upstream.policy.is_default() {
+            write!(line, " {}", serde_json::to_string(&upstream.policy).unwrap()).unwrap();
+        }
         item(out, 1, &line);
     }
 }

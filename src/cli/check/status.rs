@@ -17,8 +17,8 @@ pub fn merged(object: &ObjectRef, written: Option<&Value>, statuses: &Statuses, 
         Kind::GatewayClass => to_value(statuses.gateway_classes.get(&object.key)?),
         Kind::Gateway => to_value(statuses.gateways.get(&object.key)?),
         Kind::ListenerSet => to_value(statuses.listener_sets.get(&object.key)?),
-        Kind::BackendTlsPolicy => {
-            let ours = to_value(statuses.policies.get(&object.key)?);
+        Kind::BackendTlsPolicy | Kind::UpstreamPolicy => {
+            let ours = to_value(statuses.policies.get(object)?);
             return entries(written, &ours, &POLICY, controller);
         }
         _ => return entries(written, &to_value(statuses.routes.get(object)?), &ROUTE, controller),

@@ -2,7 +2,7 @@
 
 use super::route::Served;
 use crate::snapshot::upstream::EndpointCell;
-use crate::snapshot::{Policy, Upstream, UpstreamIndex};
+use crate::snapshot::{Upstream, UpstreamIndex};
 use crate::translate::graph::Graph;
 use crate::translate::graph::backend::UpstreamRef;
 use crate::translate::graph::filter::FilterNode;
@@ -39,7 +39,7 @@ pub fn upstreams(graph: &Graph<'_>, served: &[Served<'_>]) -> (Vec<Upstream>, In
         }
         upstreams.push(Upstream {
             id: node.id.clone(),
-            policy: Policy::default(),
+            policy: graph.policies.of(&node.id),
             endpoints: EndpointCell::new(node.endpoints.clone()),
         });
     }

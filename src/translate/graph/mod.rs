@@ -20,10 +20,12 @@ pub mod listener;
 mod matching;
 pub mod mirror;
 mod namespace;
+pub mod policy;
 pub mod problem;
 mod reading;
 mod timing;
 mod tls_policy;
+mod treatment;
 pub mod unserved;
 mod url;
 
@@ -39,6 +41,7 @@ use class::ClassNode;
 use gateway::GatewayNode;
 use grant::Grants;
 use http::RouteNode;
+use policy::Policies;
 use problem::Remark;
 use tls_policy::TlsPolicies;
 use unserved::UnservedNode;
@@ -54,6 +57,8 @@ pub struct Graph<'a> {
     pub routes: Vec<RouteNode<'a>>,
     /// What they forward to, in the order of [`backend::UpstreamRef`].
     pub upstreams: Vec<UpstreamNode>,
+    /// UpstreamPolicies, and what they say of upstreams.
+    pub policies: Policies<'a>,
     /// Objects of kinds that are not served.
     pub unserved: Vec<UnservedNode<'a>>,
     /// What else is to be said.
@@ -95,8 +100,10 @@ pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(
     for entry in &resources.http_routes {
         routes.extend(http::route(entry, &parents, &mut gateways, &mut resolving));
     }
+    let mut treatments = Policies::new(resources);
+    treatments.reach(&routes, &grants);
     let unserved = unserved::unserved(resources, settings, &gateways, &routes, &policies, &mut remarks);
-    read(&Graph { classes, gateways, routes, upstreams: backends.upstreams, unserved, remarks })
+    read(&Graph { classes, gateways, routes, upstreams: backends.upstreams, policies: treatments, unserved, remarks })
 }
 
 /// When an object was made, in nanoseconds since 1970. Unknown counts as the youngest.

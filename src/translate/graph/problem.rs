@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::filter_fault::{FilterFault, FilterList, FilterPlace, HeaderList};
 use crate::api::common::{LocalObjectReference, ObjectReference};
 use crate::api::gateway::{Protocol, TlsMode};
-use crate::api::{BackendObjectReference, Kind, ParentReference, SecretObjectReference};
+use crate::api::{BackendObjectReference, Kind, ObjectKey, ParentReference, SecretObjectReference};
 use crate::snapshot::ListenerId;
 use crate::snapshot::tls::CertificateProblem;
 
@@ -285,6 +285,44 @@ pub enum BackendFault<'a> {
     AppProtocol(&'a str),
     /// A BackendTLSPolicy wants TLS, which is not served: never plaintext instead.
     TlsPolicy(&'a str),
+}
+
+/// What is wrong with a value of an UpstreamPolicy: it has no effect as a whole. Fields are those of its spec.
+#[derive(Debug, Clone)]
+pub enum PolicyProblem<'a> {
+    /// No target at all.
+    NoTargets,
+    /// A text that is none of those allowed.
+    Text { field: &'static str, found: &'a str, allowed: &'static str },
+    /// The field that this type needs is missing.
+    MemberMissing { field: &'static str, of: &'static str },
+    /// A field that belongs to another type than the one found.
+    MemberOfOther { field: &'static str, of: &'static str, found: &'a str },
+    /// Not a duration of GEP-2257.
+    Duration { field: &'static str, found: &'a str },
+    /// A duration that is too short.
+    TooShort { field: &'static str, found: &'a str, allowed: &'static str },
+    /// A duration that is longer than that of another field.
+    LongerThan { field: &'static str, found: &'a str, other: &'static str, bound: &'a str },
+    /// A number below the least one.
+    TooSmall { field: &'static str, found: i32, least: i32 },
+    /// Neither a status code nor a range of them.
+    Status { index: usize, found: &'a str },
+    /// No status code at all is good.
+    NoStatus,
+}
+
+/// Why an UpstreamPolicy has no effect on one of its targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetProblem<'a> {
+    /// Not a core Service.
+    Kind,
+    /// No such Service.
+    NotFound,
+    /// The Service has no TCP port of that name.
+    PortNotFound,
+    /// This policy has the very same target, and is older or first by name.
+    Conflicted(&'a ObjectKey),
 }
 
 /// Something to say about an object that has no condition for it.
