@@ -5,6 +5,7 @@
 
 mod config;
 mod requests;
+mod retries;
 mod series;
 mod text;
 
@@ -17,6 +18,7 @@ use super::AccessLog;
 
 pub use config::{ConfigMetrics, ProblemStage};
 pub(super) use requests::{Requests, Shard};
+pub use retries::{RetryCause, RetryMetrics, RetrySkip};
 pub use series::SeriesLabels;
 pub(super) use series::{LabelsOf, Series, add};
 
@@ -44,6 +46,7 @@ pub(super) struct Metrics {
     access_log: AccessLog,
     pub(super) requests: Requests,
     pub(super) config: ConfigMetrics,
+    pub(super) retries: RetryMetrics,
 }
 
 impl Metrics {
@@ -63,7 +66,9 @@ impl Metrics {
 
         let config = ConfigMetrics::new();
         config.register(&registry);
-        Metrics { registry, access_log, requests: Requests::default(), config }
+        let retries = RetryMetrics::new();
+        retries.register(&registry);
+        Metrics { registry, access_log, requests: Requests::default(), config, retries }
     }
 
     /// Writes all of them, in pieces.
