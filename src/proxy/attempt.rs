@@ -210,7 +210,7 @@ fn end_try(
         Some(Failed::Refused | Failed::Gone | Failed::Status(_)) => false,
         Some(Failed::Connect | Failed::Reset | Failed::Slow) => true,
         // Of a request's time a later try has had but a part.
-        None => failure.reason == Reason::RequestTimeout && !forwarding.is_again(),
+        None => failure.reason == Reason::RequestTimeout && forwarding.failures() == 0,
     };
     forwarding.failed(failure.reason, blame);
     let Some(failed) = failed.filter(|_| !is_begun(session)) else { return false };
@@ -228,6 +228,20 @@ pub fn exhausted(failure: Failure, forwarding: Option<&Forwarding>) -> Failure {
             Failure { reason: RetryExhausted, ..failure }
         }
         _ => failure,
+    }
+}
+
+/// What went wrong, for the log: each try that failed, if there were several, and the last error in full.
+pub fn account(failure: Failure, error: &Error, forwarding: Option<&Forwarding>) -> String {
+    let last = match failure.reason {
+        // Pingora reports what its end looked like from within.
+        Reason::RequestTimeout => "the time for the request was over".to_owned(),
+        Reason::BackendTimeout => "the time for a try was over".to_owned(),
+        _ => error.to_string(),
+    };
+    match forwarding.filter(|forwarding| forwarding.count.retried()).and_then(Forwarding::account) {
+        Some(tries) => format!("{tries}: {last}"),
+        None => last,
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Forwarding {
     last: Option<SocketAddr>,
     tried: Vec<SocketAddr>,
     account: String,
+    failures: u32,
 }
 
 /// One try.
@@ -71,6 +72,7 @@ impl Forwarding {
             last,
             tried: Vec::new(),
             account: String::new(),
+            failures: 0,
         }
     }
 
@@ -107,6 +109,7 @@ impl Forwarding {
         if blame && !answered {
             choice.failed();
         }
+        self.failures += 1;
         self.tried.retain(|address| *address != choice.address);
         self.tried.push(choice.address);
         if self.account.len() < ACCOUNT {
@@ -134,14 +137,14 @@ impl Forwarding {
         true
     }
 
-    /// Whether an endpoint failed before this try.
-    pub fn is_again(&self) -> bool {
-        !self.account.is_empty()
+    /// Tries that failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// Every failed try, for the log.
     pub fn account(&self) -> Option<String> {
-        self.is_again().then(|| format!("tried {}", self.account))
+        (self.failures > 0).then(|| format!("tried {}", self.account))
     }
 
     /// Ends the work in flight.

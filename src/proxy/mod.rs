@@ -36,7 +36,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use context::{Forwarding, Matched, RequestContext};
+use context::{Matched, RequestContext};
 use listener::connection::{Connection, Phase};
 use serving::WorkerState;
 use upstream::headers::{self, ClientSide};
@@ -179,9 +179,8 @@ impl ProxyHttp for GatewayProxy {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
         let failure = context.failure.take().unwrap_or_else(|| error::classify(error));
         let failure = attempt::exhausted(failure, context.forwarding.as_ref());
-        let account = context.forwarding.as_ref().and_then(Forwarding::account);
         context.reason = failure.reason;
-        context.error = Some(account.map_or_else(|| error.to_string(), |account| format!("{account}: {error}")));
+        context.error = Some(attempt::account(failure, error, context.forwarding.as_ref()));
         match failure.status {
             Some(status) if !is_begun(session) => {
                 session.set_keepalive(None);

@@ -95,6 +95,11 @@ impl Count {
         self.by_rule > 0
     }
 
+    /// Whether anything was sent again.
+    pub fn retried(&self) -> bool {
+        self.by_rule + self.free > 0
+    }
+
     /// Judges a failed try; another one that is granted is counted. `untried`: there is an endpoint that was not tried.
     pub fn judge(&mut self, failed: Failed, untried: bool, facts: Facts<'_>) -> Verdict {
         self.connects += usize::from(failed == Failed::Connect);
