@@ -1,18 +1,16 @@
 //! What a request carries through the phases: read once, then only added to.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::error::Failure;
+pub use super::forwarding::Forwarding;
 use super::mirror::Mirroring;
+use super::record::Unrecorded;
 use super::serving::{ListenerIndex, View};
-use super::upstream::{Choice, Pick, Ticket, UpstreamLoad};
 use crate::snapshot::filter::{Cors, Mirror};
-use crate::snapshot::{Action, Filter, Filters, Listener, Rule, RuleIndex, Target};
-use crate::telemetry::{ActiveRequest, ListenerLabels, Reason, RouteLabels};
-
-/// Endpoints that are tried for one request.
-const MAX_TRIES: usize = 3;
+use crate::snapshot::{Action, Filter, Filters, Listener, Rule, RuleIndex, Target, Timeouts};
+use crate::telemetry::{ListenerLabels, Reason, Recorder, RouteLabels};
 
 /// A request on its way.
 #[derive(Debug)]
@@ -31,8 +29,14 @@ pub struct RequestContext {
     pub forwarding: Option<Forwarding>,
     /// Its copies for others.
     pub mirroring: Mirroring,
-    /// Counts it as long as it lasts.
-    _active: ActiveRequest,
+    /// What the last try that failed means to the client.
+    pub failure: Option<Failure>,
+    /// Status of the answer that is passed on; 0 before there is one.
+    pub code: u16,
+    /// When the last byte of its answer was sent, where that is not now.
+    pub ended: Option<Instant>,
+    /// Sees to it that it is recorded.
+    pub unrecorded: Unrecorded,
 }
 
 /// The listener that took a request, the rule that matched, and the share that was drawn. The view is the one that
@@ -57,20 +61,9 @@ pub enum Level {
     Share,
 }
 
-/// The way to an upstream.
-#[derive(Debug)]
-pub struct Forwarding {
-    /// Where it goes.
-    pub upstream: Arc<UpstreamLoad>,
-    started: Instant,
-    choice: Option<Choice>,
-    last: Option<SocketAddr>,
-    failed: Vec<SocketAddr>,
-}
-
 impl RequestContext {
     /// A request whose header was just read.
-    pub fn new(active: ActiveRequest) -> Self {
+    pub fn new(recorder: Arc<Recorder>) -> Self {
         RequestContext {
             started: Instant::now(),
             reason: Reason::None,
@@ -79,8 +72,16 @@ impl RequestContext {
             matched: None,
             forwarding: None,
             mirroring: Mirroring::default(),
-            _active: active,
+            failure: None,
+            code: 0,
+            ended: None,
+            unrecorded: Unrecorded::new(recorder),
         }
+    }
+
+    /// Bounds in time of the rule that matched.
+    pub fn timeouts(&self) -> Timeouts {
+        self.matched.as_ref().and_then(Matched::rule).map_or(Timeouts::default(), |rule| rule.timeouts)
     }
 
     /// Names of the listener, for metrics and logs.
@@ -98,15 +99,6 @@ impl RequestContext {
             name: &rule.route.name,
             rule: rule.index,
         })
-    }
-}
-
-impl Drop for RequestContext {
-    fn drop(&mut self) {
-        // A panic ends this request's task alone (decision 12); it must not do so in silence.
-        if std::thread::panicking() {
-            tracing::error!(host = %self.host, route = ?self.route_labels(), "a request panicked");
-        }
     }
 }
 
@@ -192,53 +184,5 @@ impl Matched {
             },
             Action::Redirect(_) | Action::Answer(_) => None,
         }
-    }
-}
-
-impl Forwarding {
-    /// To `upstream`, of which an endpoint was chosen.
-    pub fn new(upstream: Arc<UpstreamLoad>, choice: Choice) -> Self {
-        let last = Some(choice.address);
-        Forwarding { upstream, started: Instant::now(), choice: Some(choice), last, failed: Vec::new() }
-    }
-
-    /// The endpoint of the next try: the one that was chosen, or another one after a failure.
-    pub fn next_endpoint(&mut self, ticket: Ticket) -> Option<SocketAddr> {
-        if self.choice.is_none() {
-            self.choice = self.upstream.choose(Pick { ticket, hash: None, tried: &self.failed });
-        }
-        let address = self.choice.as_ref()?.address;
-        self.last = Some(address);
-        Some(address)
-    }
-
-    /// No connection to the endpoint could be had; whether another one is worth a try.
-    pub fn connect_failed(&mut self) -> bool {
-        if let Some(choice) = self.choice.take() {
-            self.failed.push(choice.address);
-        }
-        self.failed.len() < MAX_TRIES && self.upstream.has_other_than(&self.failed)
-    }
-
-    /// A connection ended before the request was processed: the next try goes to another endpoint, if there is one.
-    pub fn broke_off(&mut self) {
-        if !self.connect_failed() {
-            self.failed.clear();
-        }
-    }
-
-    /// Ends the work in flight.
-    pub fn done(&mut self) {
-        self.choice = None;
-    }
-
-    /// The endpoint that was tried last.
-    pub fn last_endpoint(&self) -> Option<SocketAddr> {
-        self.last
-    }
-
-    /// Since an endpoint was first chosen.
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
     }
 }

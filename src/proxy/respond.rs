@@ -51,7 +51,7 @@ impl Answer {
 pub async fn answer(session: &mut Session, answer: Answer, context: &RequestContext) -> pingora::Result<()> {
     drain(session).await;
     let reason = answer.reason;
-    let (mut header, body) = match grpc_status(session, reason) {
+    let (mut header, body) = match grpc_status(session, answer.status, reason) {
         Some(code) => (grpc_header(session, code, reason)?, None),
         None => plain(answer)?,
     };
@@ -96,7 +96,7 @@ fn grpc_header(session: &Session, code: u8, reason: Reason) -> pingora::Result<B
     Ok(header)
 }
 
-fn grpc_status(session: &Session, reason: Reason) -> Option<u8> {
+fn grpc_status(session: &Session, status: u16, reason: Reason) -> Option<u8> {
     let kind = session.req_header().headers.get(CONTENT_TYPE)?.as_bytes();
     if !kind.starts_with(b"application/grpc") || kind.starts_with(b"application/grpc-web") {
         return None;
@@ -104,6 +104,8 @@ fn grpc_status(session: &Session, reason: Reason) -> Option<u8> {
     match reason {
         Reason::NoListener | Reason::NoRoute => Some(12), // UNIMPLEMENTED
         Reason::RequestTimeout | Reason::BackendTimeout | Reason::ConnectTimeout => Some(4), // DEADLINE_EXCEEDED
+        Reason::RetryExhausted if status == 504 => Some(4),
+        Reason::RetryExhausted => Some(14), // UNAVAILABLE
         Reason::InvalidBackend | Reason::NoEndpoints | Reason::ConnectFailed | Reason::UpstreamReset => Some(14),
         _ => None, // a 421 or 400 is read as HTTP
     }
@@ -112,6 +114,9 @@ fn grpc_status(session: &Session, reason: Reason) -> Option<u8> {
 /// Reads a small body that nobody wants: HTTP/1 must, to find the next request behind it.
 async fn drain(session: &mut Session) {
     let request = session.req_header();
+    if session.get_keepalive().is_none() {
+        return; // nothing is to come after it
+    }
     if request.version == Version::HTTP_2 || request.headers.contains_key(EXPECT) || session.is_body_done() {
         return;
     }

@@ -16,14 +16,15 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::GatewayProxy;
+use super::edge::Edge;
 use super::listener::accept::{Acceptor, Signals};
 use super::mirror::Mirrors;
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
 use crate::telemetry::Recorder;
 
-/// Tries of one request, over all endpoints and dead connections.
-const MAX_TRIES: usize = 6;
+/// Tries of one request, whatever its rule says. How many there are is decided in [`retry`](super::retry).
+const MAX_TRIES: usize = 1024;
 
 /// What a worker is told, in this order.
 #[derive(Debug)]
@@ -91,7 +92,9 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
     let tasks = TaskTracker::new();
     let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
     let acceptor = Arc::new(Acceptor {
-        proxy: Arc::new(http_proxy(&settings, state.clone(), mirrors.clone(), recorder.clone())),
+        edge: Arc::new(Edge {
+            proxy: Arc::new(http_proxy(&settings, state.clone(), mirrors.clone(), recorder.clone())),
+        }),
         state: state.clone(),
         settings,
         recorder,
@@ -114,7 +117,7 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
                 Err(error) => tracing::error!(%bind, %error, "a listening socket was lost"),
             },
             Command::Finish { limit, done } => {
-                acceptor.proxy.http_cleanup().await;
+                acceptor.edge.http_cleanup().await;
                 tasks.close();
                 let _ = timeout(limit, tasks.wait()).await;
                 mirrors.end().await;
@@ -137,7 +140,7 @@ fn http_proxy(
         max_retries: MAX_TRIES,
         ..ServerConf::default()
     };
-    let gateway = GatewayProxy { state, mirrors, settings: settings.clone(), recorder };
+    let gateway = GatewayProxy { state, mirrors, settings: settings.clone(), recorder: Arc::new(recorder) };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     // CONNECT is refused in our own words.

@@ -18,7 +18,10 @@ use std::time::Duration;
 
 pub use access_log::AccessLog;
 pub use few::few;
-pub use metrics::{BuildLabels, ConfigMetrics, MirrorLabels, MirrorMeter, MirrorResult, ProblemStage, SeriesLabels};
+pub use metrics::{
+    BuildLabels, ConfigMetrics, MirrorLabels, MirrorMeter, MirrorResult, ProblemStage, RetryCause, RetryMetrics,
+    RetrySkip, SeriesLabels,
+};
 pub use reason::Reason;
 pub use recorder::{ActiveRequest, Recorder};
 pub use request::{ListenerLabels, RequestRecord, RouteLabels};

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::access_log::LineWriter;
-use super::metrics::{LabelsOf, MirrorMeter, Series, Shard};
+use super::metrics::{LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
 use super::{Core, RequestRecord};
 
 /// Records the requests of one data worker.
@@ -81,6 +81,11 @@ impl Recorder {
                 lines.write(record);
             }
         });
+    }
+
+    /// What is told of requests that are sent again.
+    pub fn retries(&self) -> &RetryMetrics {
+        &self.core.metrics.retries
     }
 
     /// `None` only while the thread is being torn down.

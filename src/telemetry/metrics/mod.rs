@@ -6,6 +6,7 @@
 mod config;
 mod mirrors;
 mod requests;
+mod retries;
 mod series;
 mod text;
 
@@ -20,6 +21,7 @@ pub use config::{ConfigMetrics, ProblemStage};
 pub(super) use mirrors::Mirrors;
 pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};
 pub(super) use requests::{Requests, Shard};
+pub use retries::{RetryCause, RetryMetrics, RetrySkip};
 pub use series::SeriesLabels;
 pub(super) use series::{LabelsOf, Series, add};
 
@@ -48,6 +50,7 @@ pub(super) struct Metrics {
     pub(super) requests: Requests,
     pub(super) mirrors: Mirrors,
     pub(super) config: ConfigMetrics,
+    pub(super) retries: RetryMetrics,
 }
 
 impl Metrics {
@@ -67,7 +70,10 @@ impl Metrics {
 
         let config = ConfigMetrics::new();
         config.register(&registry);
-        Metrics { registry, access_log, requests: Requests::default(), mirrors: Mirrors::default(), config }
+        let retries = RetryMetrics::new();
+        retries.register(&registry);
+        let (requests, mirrors) = (Requests::default(), Mirrors::default());
+        Metrics { registry, access_log, requests, mirrors, config, retries }
     }
 
     /// Writes all of them, in pieces.
