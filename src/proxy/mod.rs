@@ -117,7 +117,7 @@ impl ProxyHttp for GatewayProxy {
         response: &mut ResponseHeader,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        headers::strip_hop_by_hop(response);
+        headers::answer(response, session.req_header())?;
         if let Some(matched) = &context.matched {
             filter::on_answer(session.req_header(), response, matched)?;
         }

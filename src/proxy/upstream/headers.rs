@@ -1,12 +1,16 @@
 //! Headers that change because a gateway stands between: who the client is, and what concerns one hop only.
-//! Pingora strips the hop-by-hop headers of a request by itself; those of an answer are stripped here.
+//! Pingora strips the hop-by-hop headers of a request by itself; those of an answer are stripped here, and its
+//! framing is brought into the one form that the client can read.
 
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_TYPE, FORWARDED, HOST, HeaderName, TE, TRAILER, UPGRADE};
-use http::{HeaderValue, StatusCode};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType};
 
 /// What the upstream is told of the client's side.
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +56,65 @@ pub fn keep_trailers(request: &mut RequestHeader) -> pingora::Result<()> {
     if grpc { request.insert_header(TE, HeaderValue::from_static("trailers")) } else { Ok(()) }
 }
 
+/// Makes of an upstream's answer one of this hop, to the client's `request`.
+///
+/// # Errors
+/// The upstream switches protocols, or codes the body for transfer, in a way that nobody asked for.
+pub fn answer(response: &mut ResponseHeader, request: &RequestHeader) -> pingora::Result<()> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS
+        && !(response.version == Version::HTTP_11 && asks_for_websocket(request))
+    {
+        // RFC 9110, 15.2.2: "The server MUST generate an Upgrade header field [...] that indicates which protocol(s)
+        // will be in effect"; 7.8: it "MUST NOT switch to a protocol that was not indicated by the client".
+        return Err(invalid("101 that was not asked for"));
+    }
+    strip_hop_by_hop(response);
+    if response.version == Version::HTTP_10 {
+        // RFC 9110, 2.5: "Intermediaries that process HTTP messages (i.e., all intermediaries other than those
+        // acting as tunnels) MUST send their own HTTP-version in forwarded messages".
+        response.set_version(Version::HTTP_11);
+    }
+    settle_length(response)?;
+    let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next().map(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")), codings.next()) {
+        (None, _) => {}
+        // RFC 9112, 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
+        // request indicates HTTP/1.1". Pingora frames by what stands here: now by the end of the connection.
+        (Some(true), None) if request.version == Version::HTTP_10 => response.remove_header(&TRANSFER_ENCODING).map_or((), drop),
+        (Some(true), None) => {}
+        // `TE` is not passed on, so nobody has asked for gzip on the way; HTTP/2 could not even say it.
+        _ => return Err(invalid("transfer coding other than chunked")),
+    }
+    Ok(())
+}
+
+/// Whether a request asks for the one protocol that Pingora passes an upgrade to on.
+fn asks_for_websocket(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_11
+        && request.headers.get(UPGRADE).is_some_and(|token| token.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// RFC 9110, 8.6: of a length that is repeated "a recipient MAY [...] replace that invalid field value with a single
+/// valid Content-Length field". Pingora has seen to it that all are the same.
+fn settle_length(response: &mut ResponseHeader) -> pingora::Result<()> {
+    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return Ok(()) };
+    if lengths.next().is_none() && first.as_bytes().iter().all(u8::is_ascii_digit) {
+        return Ok(());
+    }
+    let once = first.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    let once = HeaderValue::from_bytes(once).map_err(|_| invalid("length"))?;
+    response.insert_header(CONTENT_LENGTH, once)
+}
+
+fn invalid(what: &'static str) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::InvalidHTTPHeader, what);
+    error.as_up();
+    error
+}
+
 /// Removes from an answer what concerned the upstream's connection.
-pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
+fn strip_hop_by_hop(response: &mut ResponseHeader) {
     // RFC 9110, 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is
     // forwarded and, for each connection-option in this field, remove any header or trailer field(s)".
     let nominated: Vec<HeaderName> = response

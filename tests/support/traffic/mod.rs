@@ -14,6 +14,7 @@
 pub mod client;
 pub mod config;
 pub mod script;
+pub mod stage;
 pub mod tls;
 pub mod upstream;
 
