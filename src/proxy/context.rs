@@ -28,6 +28,8 @@ pub struct RequestContext {
     pub matched: Option<Matched>,
     /// Where it goes, if it goes anywhere.
     pub forwarding: Option<Forwarding>,
+    /// Interim answers that came for it.
+    pub interim: u8,
     /// Counts it as long as it lasts.
     _active: ActiveRequest,
 }
@@ -66,6 +68,7 @@ impl RequestContext {
             host: String::new(),
             matched: None,
             forwarding: None,
+            interim: 0,
             _active: active,
         }
     }

@@ -8,6 +8,7 @@
 mod context;
 mod error;
 mod filter;
+mod interim;
 mod listener;
 mod request;
 mod respond;
@@ -118,6 +119,7 @@ impl ProxyHttp for GatewayProxy {
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
         headers::answer(response, session.req_header())?;
+        interim::settle(session, response, &mut context.interim)?;
         if let Some(matched) = &context.matched {
             filter::on_answer(session.req_header(), response, matched)?;
         }
