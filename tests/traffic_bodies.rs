@@ -126,3 +126,173 @@ async fn an_endless_number_of_interim_answers_is_given_up() {
         stage.counted(502, "upstream_reset").await;
     }
 }
+
+/// What an upstream says before the request is whole is the answer, whatever it then does with the rest.
+#[tokio::test]
+async fn an_answer_before_the_request_is_whole_is_passed_on_and_spoils_nothing() {
+    let ends = [vec![], vec![Step::Finish], vec![Step::Drop], vec![Step::Reset]];
+    for (end, framing) in ends.iter().flat_map(|end| [(end, false), (end, true)]) {
+        let what = format!("{end:?}, chunked: {framing}");
+        let steps = [vec![Step::Hear("begin"), say(HELLO)], end.clone()].concat();
+        let stage = Stage::first(steps).await;
+        let mut client = Wire::connect(stage.address).await;
+        let (head, begin) = if framing {
+            ("Transfer-Encoding: chunked", "5\r\nbegin\r\n")
+        } else {
+            ("Content-Length: 10000000", "begin")
+        };
+        client.send(format!("POST /1 HTTP/1.1\r\nHost: a.com\r\n{head}\r\n\r\n{begin}")).await;
+        let answer = client.answer("POST").await.unwrap_or_else(|broken| panic!("{what}: {broken:?}"));
+        assert_eq!(answer.summary(), "200 hello", "{what}");
+        assert_eq!(answer.header("connection"), Some("close"), "{what}");
+        let heard = stage.actor.heard(0);
+        assert!(!heard.contains("\r\n0\r\n\r\n"), "{what}: the request was not whole: {heard}");
+        drop(client);
+        stage.actor.wait_end(0).await;
+        let mut client = Wire::connect(stage.address).await;
+        assert_eq!(client.ask("GET", "/2").await.unwrap().summary(), "200 fresh", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_finished_after_its_answer_reaches_the_upstream_whole() {
+    let steps = vec![Step::Hear("begin"), say(HELLO), Step::Hear("end!!")];
+    let stage = Stage::first(steps.clone()).await;
+    let mut client = Wire::connect(stage.address).await;
+    client.send("POST /1 HTTP/1.1\r\nHost: a.com\r\nContent-Length: 10\r\n\r\nbegin").await;
+    assert_eq!(client.answer("POST").await.unwrap().summary(), "200 hello");
+    client.send("end!!").await;
+    stage.actor.wait_heard(0, "beginend!!").await;
+    assert_eq!(client.end().await, End::Closed);
+    // Both sides are done with the exchange: the upstream's connection is as good as any.
+    let mut client = Wire::connect(stage.address).await;
+    assert_eq!(client.ask("GET", "/2").await.unwrap().summary(), "200 reused");
+}
+
+/// A big upload to an upstream that refuses it at once: the client still sends when the answer comes.
+#[tokio::test]
+async fn a_refusal_of_a_large_upload_reaches_the_client() {
+    let refusal = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno!";
+    for end in [Step::Finish, Step::Drop] {
+        let stage = Stage::first(vec![say(refusal), end.clone()]).await;
+        let mut client = Wire::connect(stage.address).await;
+        client.send("POST /1 HTTP/1.1\r\nHost: a.com\r\nContent-Length: 3000000\r\n\r\n").await;
+        client.send(vec![b'x'; 3_000_000]).await;
+        let answer = client.answer("POST").await.unwrap_or_else(|broken| panic!("{end:?}: {broken:?}"));
+        assert_eq!(answer.summary(), "413 no!", "{end:?}");
+
+        let stage = Stage::first(vec![say(refusal), end.clone()]).await;
+        let mut client = Client::h2(stage.address).await;
+        let request = hyper::Request::post("http://a.com/1").body(vec![b'x'; 3_000_000].into()).unwrap();
+        let answer = client.send(request).await.unwrap_or_else(|error| panic!("{end:?}: {error:?}"));
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (413, "no!"), "{end:?}");
+        assert_eq!(client.get("http://a.com/2").await.unwrap().body, "fresh", "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_broken_off_never_looks_whole_to_the_upstream() {
+    let cases = [
+        ("Content-Length: 100", "half", "half"),
+        ("Transfer-Encoding: chunked", "4\r\nhalf\r\n", "half"),
+        ("Transfer-Encoding: chunked", "40\r\nhalf", "half"),
+        ("Transfer-Encoding: chunked", "4\r\nhalf\r\n0\r\n", "half"),
+        ("Transfer-Encoding: chunked", "4\r\nhalf\r\nnonsense\r\n", "\r\n\r\n"),
+        ("Content-Length: 100\r\nExpect: 100-continue", "", "\r\n\r\n"),
+    ];
+    for (framing, sent, heard) in cases {
+        for reset in [false, true] {
+            let what = format!("{framing:?} {sent:?} {reset}");
+            let stage = Stage::first(vec![Step::Wait, say(FRESH)]).await;
+            let mut client = Wire::connect(stage.address).await;
+            client.send(format!("POST /1 HTTP/1.1\r\nHost: a.com\r\n{framing}\r\n\r\n{sent}")).await;
+            stage.actor.wait_heard(0, heard).await;
+            if reset {
+                let _ = socket2::SockRef::from(&client.tcp).set_linger(Some(std::time::Duration::ZERO));
+            }
+            drop(client);
+            stage.counted_any(if sent.contains("nonsense") { "request_invalid" } else { "client_abort" }).await;
+            stage.actor.release();
+            stage.actor.wait_end(0).await;
+            let text = stage.actor.heard(0);
+            let body = text.split_once("\r\n\r\n").unwrap().1;
+            assert!(!body.contains("0\r\n\r\n") && body.len() < 100, "{what}: {text}");
+            let mut client = Wire::connect(stage.address).await;
+            assert_eq!(client.ask("GET", "/2").await.unwrap().summary(), "200 fresh", "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_answer_leaves_no_connection_behind() {
+    let download = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+    for steps in [vec![Step::Wait, say(HELLO)], vec![say(download), Step::Wait]] {
+        let stage = Stage::first(steps.clone()).await;
+        let mut client = Wire::connect(stage.address).await;
+        client.send("GET /1 HTTP/1.1\r\nHost: a.com\r\n\r\n").await;
+        stage.actor.wait_heard(0, "GET /1").await;
+        drop(client);
+        stage.counted_any("client_abort").await;
+        stage.actor.release();
+        stage.actor.wait_end(0).await;
+        let mut client = Wire::connect(stage.address).await;
+        assert_eq!(client.ask("GET", "/2").await.unwrap().summary(), "200 fresh");
+    }
+}
+
+#[tokio::test]
+async fn a_request_reaches_the_upstream_in_one_framing() {
+    let cases = [
+        ("Content-Length: 5", "hello", "content-length: 5\r\n", "hello"),
+        (
+            "Transfer-Encoding: chunked",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "transfer-encoding: chunked\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+        ),
+        (
+            "Transfer-Encoding: chunked",
+            "5;a=b\r\nhello\r\n0;c\r\n\r\n",
+            "transfer-encoding: chunked\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+        ),
+        // HTTP/1 trailers are dropped, and the announcement with them (product.md, section 6).
+        (
+            "Trailer: X-T\r\nTransfer-Encoding: chunked",
+            "5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+            "transfer-encoding: chunked\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+        ),
+        ("Content-Length: 0", "", "content-length: 0\r\n", ""),
+        // RFC 9112, 6.3: "If a message is received with both [...] the Transfer-Encoding overrides".
+        (
+            "Content-Length: 3\r\nTransfer-Encoding: chunked",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "transfer-encoding: chunked\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+        ),
+    ];
+    for (framing, sent, head, body) in cases {
+        let actor = Actor::always(vec![Step::Head, Step::Hear(body), say(HELLO)]).await;
+        let stage = Stage::with(actor).await;
+        let mut client = Wire::connect(stage.address).await;
+        client.send(format!("POST /1 HTTP/1.1\r\nHost: a.com\r\n{framing}\r\n\r\n{sent}")).await;
+        assert_eq!(client.answer("POST").await.unwrap().summary(), "200 hello", "{framing}");
+        let heard = stage.actor.heard(0);
+        let (before, after) = heard.split_once("\r\n\r\n").unwrap();
+        let before = format!("{}\r\n", before.to_lowercase());
+        assert!(before.contains(head), "{framing}: {before}");
+        let lines = before.lines().filter(|line| line.starts_with("content-length") || line.starts_with("transfer-"));
+        assert_eq!(lines.count(), 1, "{framing}: {before}");
+        assert!(!before.contains("trailer") && !before.contains("\nte:"), "{before}");
+        assert_eq!(after, body, "{framing}");
+    }
+    // A request without a body has no framing at all.
+    let stage = Stage::with(Actor::always(again(HELLO)).await).await;
+    for mut client in [Client::h1(stage.address).await, Client::h2(stage.address).await] {
+        client.get("http://a.com/1").await.unwrap();
+    }
+    let heard = stage.actor.heard(0).to_lowercase();
+    assert_eq!(heard.matches("get /1 ").count(), 2, "{heard}");
+    assert!(!heard.contains("content-length") && !heard.contains("transfer-encoding"), "{heard}");
+}

@@ -27,9 +27,21 @@ async fn a_whole_answer_passes_and_its_connection_is_used_again() {
         ("GET", "HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", "200 hello"),
         ("GET", "HTTP/1.1 299 Odd\r\nContent-Length: 5\r\n\r\nhello", "299 hello"),
         ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "200 hello"),
-        ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n2\r\nhe\r\n03\r\nllo\r\n000\r\n\r\n", "200 hello"),
-        ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b;c=\"d\"\r\nhello\r\n0;e\r\n\r\n", "200 hello"),
-        ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n", "200 hello"),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n2\r\nhe\r\n03\r\nllo\r\n000\r\n\r\n",
+            "200 hello",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b;c=\"d\"\r\nhello\r\n0;e\r\n\r\n",
+            "200 hello",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+            "200 hello",
+        ),
         ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "200 "),
         ("GET", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", "200 hello"),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n", "204 "),
@@ -262,11 +274,8 @@ async fn what_comes_after_an_answer_is_never_the_answer_to_the_next_request() {
     ];
     for (method, bytes, expected) in cases {
         // In one piece with the answer, just after it, and when the connection is in the pool.
-        let pieces = [
-            vec![say(format!("{bytes}{evil}"))],
-            vec![say(bytes), say(evil)],
-            vec![say(bytes), Step::Wait, say(evil)],
-        ];
+        let pieces =
+            [vec![say(format!("{bytes}{evil}"))], vec![say(bytes), say(evil)], vec![say(bytes), Step::Wait, say(evil)]];
         for steps in pieces {
             let what = format!("{bytes:?} {steps:?}");
             let stage = Stage::first(steps).await;

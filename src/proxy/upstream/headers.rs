@@ -80,7 +80,9 @@ pub fn answer(response: &mut ResponseHeader, request: &RequestHeader) -> pingora
         (None, _) => {}
         // RFC 9112, 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
         // request indicates HTTP/1.1". Pingora frames by what stands here: now by the end of the connection.
-        (Some(true), None) if request.version == Version::HTTP_10 => response.remove_header(&TRANSFER_ENCODING).map_or((), drop),
+        (Some(true), None) if request.version == Version::HTTP_10 => {
+            response.remove_header(&TRANSFER_ENCODING).map_or((), drop)
+        }
         (Some(true), None) => {}
         // `TE` is not passed on, so nobody has asked for gzip on the way; HTTP/2 could not even say it.
         _ => return Err(invalid("transfer coding other than chunked")),

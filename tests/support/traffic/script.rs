@@ -33,7 +33,7 @@ pub enum Step {
     Hear(&'static str),
     /// Sends these bytes.
     Say(Bytes),
-    /// Waits until it is [released](Actor::release).
+    /// Reads until it is [released](Actor::release).
     Wait,
     /// Ends what is sent; what comes is still read.
     Finish,
@@ -55,7 +55,7 @@ pub struct Actor {
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     pub bytes: Vec<u8>,
-    /// How the other side ended it, if it has.
+    /// How it ended, if it has.
     pub end: Option<End>,
 }
 
@@ -135,7 +135,7 @@ impl Actor {
         eventually(bytes, || async { Some(self.heard(connection)).filter(|heard| heard.contains(bytes)) }).await
     }
 
-    /// Waits until the other side has ended a connection, and tells how.
+    /// Waits until a connection has ended, and tells how.
     pub async fn wait_end(&self, connection: usize) -> End {
         eventually("the connection's end", || async { self.connections.lock().unwrap().get(connection)?.end }).await
     }
@@ -166,15 +166,27 @@ impl Stage {
                 }
                 Step::Say(bytes) => {
                     if self.tcp.write_all(&bytes).await.is_err() {
-                        self.reset();
+                        self.note(End::Reset);
                         return;
                     }
                 }
-                Step::Wait => waits.acquire().await.unwrap().forget(),
+                Step::Wait => {
+                    let mut is_open = true;
+                    loop {
+                        tokio::select! {
+                            permit = waits.acquire() => break permit.unwrap().forget(),
+                            more = self.read(), if is_open => is_open = more,
+                        }
+                    }
+                }
                 Step::Finish => drop(self.tcp.shutdown().await),
-                Step::Drop => return,
+                Step::Drop => {
+                    self.note(End::Closed);
+                    return;
+                }
                 Step::Reset => {
                     let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+                    self.note(End::Reset);
                     return;
                 }
             }
@@ -184,6 +196,9 @@ impl Stage {
 
     /// Reads until the bytes since the mark contain these; whether they came.
     async fn hear(&mut self, bytes: &str) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
         loop {
             {
                 let connections = self.connections.lock().unwrap();
@@ -203,7 +218,7 @@ impl Stage {
         let mut bytes = Vec::with_capacity(64 * 1024);
         match self.tcp.read_buf(&mut bytes).await {
             Ok(0) => {
-                self.connections.lock().unwrap()[self.number].end = Some(End::Closed);
+                self.note(End::Closed);
                 false
             }
             Ok(_) => {
@@ -211,14 +226,14 @@ impl Stage {
                 true
             }
             Err(_) => {
-                self.reset();
+                self.note(End::Reset);
                 false
             }
         }
     }
 
-    fn reset(&self) {
-        self.connections.lock().unwrap()[self.number].end = Some(End::Reset);
+    fn note(&self, end: End) {
+        self.connections.lock().unwrap()[self.number].end = Some(end);
     }
 }
 

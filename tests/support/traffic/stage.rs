@@ -34,8 +34,7 @@ impl Stage {
 
     /// Before an upstream of one's own.
     pub async fn with(actor: Actor) -> Stage {
-        let mut gateway =
-            Gateway::with(Settings { workers: NonZeroUsize::new(1), ..Settings::default() });
+        let mut gateway = Gateway::with(Settings { workers: NonZeroUsize::new(1), ..Settings::default() });
         let mut config = Config::default();
         let rule = config.to("a", actor.address);
         let address = free_address();
@@ -67,4 +66,3 @@ impl Stage {
         .await;
     }
 }
-
