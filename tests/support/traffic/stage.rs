@@ -34,7 +34,13 @@ impl Stage {
 
     /// Before an upstream of one's own.
     pub async fn with(actor: Actor) -> Stage {
-        let mut gateway = Gateway::with(Settings { workers: NonZeroUsize::new(1), ..Settings::default() });
+        let settings = Settings { workers: NonZeroUsize::new(1), ..Settings::default() };
+        Stage::with_settings(actor, settings).await
+    }
+
+    /// And with settings of one's own.
+    pub async fn with_settings(actor: Actor, settings: Settings) -> Stage {
+        let mut gateway = Gateway::with(settings);
         let mut config = Config::default();
         let rule = config.to("a", actor.address);
         let address = free_address();
