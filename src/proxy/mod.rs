@@ -37,7 +37,6 @@ pub use listener::{BindState, BoundAddresses};
 pub use settings::Settings;
 pub use start::{Drained, Proxy, start};
 
-use crate::snapshot::UpstreamProtocol;
 use crate::telemetry::{Recorder, RequestRecord};
 
 /// The phases of a request, in Pingora's order.
@@ -106,9 +105,6 @@ impl ProxyHttp for GatewayProxy {
             tls: connection.is_tls(),
         };
         headers::forward(request, client)?;
-        if let Some(UpstreamProtocol::H2c) = context.forwarding.as_ref().map(|to| to.upstream.protocol()) {
-            headers::keep_trailers(request)?;
-        }
         context.matched.as_ref().map_or(Ok(()), |matched| filter::on_request(request, matched))
     }
 

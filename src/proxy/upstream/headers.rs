@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -47,13 +47,13 @@ pub fn forward(request: &mut RequestHeader, client: ClientSide) -> pingora::Resu
     request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(if client.tls { "https" } else { "http" }))
 }
 
-/// gRPC servers insist on `te: trailers`, which is lost where a request comes over HTTP/1.
-///
-/// # Errors
-/// Never for a request that was read.
-pub fn keep_trailers(request: &mut RequestHeader) -> pingora::Result<()> {
-    let grpc = request.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if grpc { request.insert_header(TE, HeaderValue::from_static("trailers")) } else { Ok(()) }
+/// Whether it is a gRPC call over HTTP/1, whose status would come in trailers that cannot be passed on. It is refused
+/// rather than processed and answered without a status. gRPC-web has its trailers in the body.
+pub fn is_grpc_without_trailers(request: &RequestHeader) -> bool {
+    let kind = request.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    request.version != Version::HTTP_2
+        && kind.starts_with(b"application/grpc")
+        && !kind.starts_with(b"application/grpc-web")
 }
 
 /// Makes of an upstream's answer one of this hop, to the client's `request`.

@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod config;
+pub mod h2c;
 pub mod script;
 pub mod stage;
 pub mod tls;
