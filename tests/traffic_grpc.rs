@@ -279,17 +279,16 @@ async fn a_call_that_the_client_gives_up_is_reset_at_the_upstream_and_never_look
     assert_eq!(upstream.wait_outcome(0).await, Outcome::Broken(Some(Reason::CANCEL)));
     assert!(response.await.is_err());
     counted(&gateway, "client_abort").await;
-    // The client's connection is lost.
-    let mut lost = Client::h1(address).await;
-    let (_, half) = tokio::join!(
-        async {
-            let request = Request::post("http://a.com/forever").body(Bytes::from_static(b"whole").into()).unwrap();
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(300), lost.send(request)).await;
-            drop(lost);
-        },
-        upstream.wait_outcome(1)
-    );
-    assert!(matches!(half, Outcome::Whole(_)), "it was whole before");
+    // While it waits for the answer to what it sent whole; over HTTP/1.1 with its connection.
+    let (response, _) = client.send_request(call("/forever"), true).unwrap();
+    eventually("the call", || async { upstream.seen().get(1).map(drop) }).await;
+    drop(response);
+    assert_eq!(upstream.wait_outcome(1).await, Outcome::Broken(Some(Reason::CANCEL)));
+    let mut wire = Wire::connect(address).await;
+    wire.send("POST /forever HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\r\nwhole").await;
+    eventually("the request", || async { upstream.seen().get(2).filter(|seen| seen.body == 5).map(drop) }).await;
+    drop(wire);
+    assert_eq!(upstream.wait_outcome(2).await, Outcome::Broken(Some(Reason::CANCEL)));
     // And the upstream's connection serves on.
     assert_eq!(ask(&mut client, "/unary", "next").await.unwrap().body, b"next");
     assert_eq!(upstream.connections(), 1);

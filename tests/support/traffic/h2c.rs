@@ -25,7 +25,7 @@ use super::eventually;
 /// | `/reset` | begins an answer and resets it |
 /// | `/reset-at-once` | resets without an answer |
 /// | `/goaway` | closes with a GOAWAY that counts the stream among those that may have been processed |
-/// | `/forever` | reads to the end and never answers |
+/// | `/forever` | reads to the end and never answers: its outcome is how it was given up |
 pub struct H2c {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -152,8 +152,11 @@ async fn answer(
             answer.send_reset(Reason::INTERNAL_ERROR);
         }
         "/forever" => {
-            let _ = read(&mut body, number, &seen, None).await;
-            let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            while let Some(Ok(piece)) = body.data().await {
+                seen.lock().unwrap()[number].body += piece.len();
+            }
+            let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            seen.lock().unwrap()[number].outcome = Some(Outcome::Broken(reset.ok()));
         }
         _ => {
             if let Some(body) = read(&mut body, number, &seen, None).await {
