@@ -140,3 +140,110 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
         response.remove_header(&UPGRADE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, fields: &[(&'static str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        request.set_version(version);
+        for (name, value) in fields {
+            request.append_header(*name, *value).unwrap();
+        }
+        request
+    }
+
+    fn response(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut response = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            response.append_header(*name, *value).unwrap();
+        }
+        response
+    }
+
+    fn fields(response: &ResponseHeader) -> Vec<String> {
+        let field = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+        response.headers.iter().map(field).collect()
+    }
+
+    /// RFC 9110, 7.6.1: what of an answer concerned the upstream's connection alone.
+    #[test]
+    fn an_answer_leaves_behind_what_concerned_one_hop() {
+        type Fields = &'static [(&'static str, &'static str)];
+        let cases: &[(Fields, &[&str])] = &[
+            (&[("x", "1"), ("connection", "close")], &["x: 1"]),
+            (&[("x", "1"), ("connection", "keep-alive, X"), ("keep-alive", "timeout=5")], &[]),
+            (&[("x", "1"), ("y", "2"), ("z", "3"), ("connection", "x"), ("connection", " , Y ,")], &["z: 3"]),
+            (&[("x", "1"), ("x", "2"), ("connection", "x")], &[]),
+            (&[("x", "1"), ("connection", "\"x\", (x), x y")], &["x: 1"]),
+            (&[("proxy-connection", "close"), ("x", "1")], &["x: 1"]),
+            (&[("trailer", "x-t"), ("x", "1")], &["x: 1"]),
+            (&[("upgrade", "h2c"), ("connection", "upgrade"), ("x", "1")], &["x: 1"]),
+            // What frames the body, or says what it is, is not the upstream's to take away from the client.
+            (&[("content-length", "2"), ("connection", "content-length")], &["content-length: 2"]),
+            (&[("transfer-encoding", "chunked"), ("connection", "transfer-encoding")], &["transfer-encoding: chunked"]),
+            (&[("content-type", "a/b"), ("connection", "content-type")], &["content-type: a/b"]),
+            // End to end: these are the client's.
+            (
+                &[("set-cookie", "a"), ("set-cookie", "b"), ("via", "1.1 x"), ("server", "s"), ("date", "d")],
+                &["set-cookie: a", "set-cookie: b", "via: 1.1 x", "server: s", "date: d"],
+            ),
+            (&[("www-authenticate", "Basic"), ("te", "x")], &["www-authenticate: Basic", "te: x"]),
+        ];
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            for (sent, expected) in cases {
+                let mut answered = response(200, sent);
+                answer(&mut answered, &request(version, &[])).unwrap();
+                assert_eq!(fields(&answered), *expected, "{sent:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_websocket_that_was_asked_for_switches() {
+        let asked = request(Version::HTTP_11, &[("upgrade", "WebSocket"), ("connection", "upgrade")]);
+        let mut switching = response(101, &[("upgrade", "websocket"), ("connection", "upgrade"), ("keep-alive", "x")]);
+        answer(&mut switching, &asked).unwrap();
+        assert_eq!(fields(&switching), ["upgrade: websocket", "connection: upgrade"]);
+        for request in [
+            request(Version::HTTP_11, &[]),
+            request(Version::HTTP_11, &[("upgrade", "h2c")]),
+            request(Version::HTTP_11, &[("upgrade", "websocket, h2c")]),
+            request(Version::HTTP_10, &[("upgrade", "websocket")]),
+            request(Version::HTTP_2, &[]),
+        ] {
+            let refused = answer(&mut response(101, &[("upgrade", "websocket")]), &request).unwrap_err();
+            assert_eq!(refused.esource(), &pingora::ErrorSource::Upstream);
+        }
+    }
+
+    #[test]
+    fn what_the_client_says_of_forwarding_is_replaced() {
+        let mut asked = request(
+            Version::HTTP_11,
+            &[
+                ("host", "a.com:8080"),
+                ("forwarded", "for=1.2.3.4"),
+                ("x-forwarded-for", "1.2.3.4"),
+                ("x-forwarded-for", "5.6.7.8"),
+                ("x-forwarded-client-cert", "x"),
+                ("x-real-ip", "1.2.3.4"),
+                ("x-forwardedfor", "kept"),
+            ],
+        );
+        forward(&mut asked, ClientSide { address: "192.0.2.1".parse().unwrap(), port: 443, tls: true }).unwrap();
+        let mut seen: Vec<_> = asked.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        seen.sort();
+        let expected = [
+            "host: \"a.com:8080\"",
+            "x-forwarded-for: \"192.0.2.1\"",
+            "x-forwarded-host: \"a.com:8080\"",
+            "x-forwarded-port: \"443\"",
+            "x-forwarded-proto: \"https\"",
+            "x-forwardedfor: \"kept\"",
+            "x-real-ip: \"192.0.2.1\"",
+        ];
+        assert_eq!(seen, expected);
+    }
+}
