@@ -29,6 +29,8 @@ pub struct RequestContext {
     pub forwarding: Option<Forwarding>,
     /// Its copies for others.
     pub mirroring: Mirroring,
+    /// Interim answers that came for it.
+    pub interim: u8,
     /// What the last try that failed means to the client.
     pub failure: Option<Failure>,
     /// Status of the answer that is passed on; 0 before there is one.
@@ -72,6 +74,7 @@ impl RequestContext {
             matched: None,
             forwarding: None,
             mirroring: Mirroring::default(),
+            interim: 0,
             failure: None,
             code: 0,
             ended: None,

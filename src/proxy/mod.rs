@@ -12,6 +12,7 @@ mod edge;
 mod error;
 mod filter;
 mod forwarding;
+mod interim;
 mod listener;
 mod mirror;
 pub mod preview;
@@ -48,7 +49,6 @@ pub use listener::{BindState, BoundAddresses};
 pub use settings::Settings;
 pub use start::{Drained, Proxy, start};
 
-use crate::snapshot::UpstreamProtocol;
 use crate::telemetry::Recorder;
 
 /// The phases of a request, in Pingora's order.
@@ -127,9 +127,6 @@ impl ProxyHttp for GatewayProxy {
             tls: connection.is_tls(),
         };
         headers::forward(request, client)?;
-        if let Some(UpstreamProtocol::H2c) = context.forwarding.as_ref().map(|to| to.upstream.protocol()) {
-            headers::keep_trailers(request)?;
-        }
         if let Some(matched) = &context.matched {
             let content = if session.is_body_empty() { Content::None } else { Content::Body };
             self.mirrors.forward(request, content, matched, &mut context.mirroring, || self.state.random());
@@ -175,7 +172,8 @@ impl ProxyHttp for GatewayProxy {
         response: &mut ResponseHeader,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        headers::strip_hop_by_hop(response);
+        headers::answer(response, session.req_header())?;
+        interim::settle(session, response, &mut context.interim)?;
         if let Some(matched) = &context.matched {
             filter::on_answer(session.req_header(), response, matched)?;
         }

@@ -14,10 +14,11 @@ use super::filter::{self, redirect::Asked};
 use super::listener::connection::{Connection, Security};
 use super::respond::Answer;
 use super::serving::{ListenerIndex, View, WorkerState};
-use super::upstream::{Pick, Ticket};
+use super::upstream::{Pick, Ticket, headers};
 use crate::router::{RequestParts, normalise_host, path};
 use crate::snapshot::{
-    Action, Bind, Choice, Filters, Listener, LocalAnswer, Share, Target, UpstreamIndex, WeightedUpstreams,
+    Action, Bind, Choice, Filters, Listener, LocalAnswer, Share, Target, UpstreamIndex, UpstreamProtocol,
+    WeightedUpstreams,
 };
 use crate::telemetry::Reason;
 
@@ -89,7 +90,11 @@ pub fn admit(
             if !drawn.filters.is_empty() {
                 matched.drew(drawn.position);
             }
-            context.forwarding = Some(forwarding(&view, drawn.upstream, state)?);
+            let forwarding = forwarding(&view, drawn.upstream, state)?;
+            if forwarding.upstream.protocol() == UpstreamProtocol::H2c && headers::is_grpc_without_trailers(request) {
+                return Err(Answer::new(505, Reason::RequestInvalid));
+            }
+            context.forwarding = Some(forwarding);
             Ok(())
         }
         Action::Redirect(redirect) => {

@@ -9,11 +9,12 @@ use http::{HeaderValue, Uri, Version};
 use pingora::http::RequestHeader;
 
 use super::Content;
-use crate::proxy::upstream::headers;
 use crate::snapshot::UpstreamProtocol;
 
 /// Fits a copy of a request's header to a protocol; `None` where that has no words for it (HTTP/2 without a host).
 pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
+    // gRPC servers insist on it, and it concerns one hop: here, ours
+    let takes_trailers = copy.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     strip_hop_by_hop(&mut copy);
     match protocol {
         UpstreamProtocol::Http1 => {
@@ -36,7 +37,9 @@ pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Co
                 .authority(Authority::try_from(host.as_bytes()).ok()?)
                 .path_and_query(copy.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
             copy.set_uri(target.build().ok()?);
-            headers::keep_trailers(&mut copy).ok()?;
+            if takes_trailers {
+                copy.insert_header(TE, HeaderValue::from_static("trailers")).ok()?;
+            }
         }
     }
     Some(copy)

@@ -13,7 +13,9 @@
 
 pub mod client;
 pub mod config;
+pub mod h2c;
 pub mod script;
+pub mod stage;
 pub mod tls;
 pub mod upstream;
 
