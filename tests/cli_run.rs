@@ -96,7 +96,7 @@ fn every_line_to_try_works_as_printed_and_an_interrupt_ends_with_0() {
     assert!(!text.contains('\x1b'), "no colours into a pipe");
     assert!(text.contains("default/quickstart  http"), "{text}");
     assert!(text.contains("shop-v1:80 90%, shop-v2:80 10%"), "{text}");
-    assert!(text.contains("RequestRedirect 301 host shop.localhost"), "{text}");
+    assert!(text.contains("301 redirect: host shop.localhost"), "{text}");
     assert!(text.contains("URLRewrite prefix /v1 -> /"), "{text}");
     assert!(!text.contains("Problems"), "{text}");
 

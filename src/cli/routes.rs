@@ -121,7 +121,7 @@ fn of_listener(snapshot: &Snapshot, bound: &str, listener: &Listener) -> Vec<Row
             timeouts: TimeoutsView::of(rule.timeouts),
             retry: rule.retry.as_ref().map(RetryView::of),
             filters_cell: filters_cell(&filters, &backends, rule),
-            backends_cell: view::cell(&backends, &answer, &rule.route.namespace),
+            backends_cell: backends_cell(&filters, &backends, &answer, rule),
             filters,
             answer,
             backends,
@@ -130,17 +130,21 @@ fn of_listener(snapshot: &Snapshot, bound: &str, listener: &Listener) -> Vec<Row
     listener.routes.entries().filter_map(row).collect()
 }
 
-/// What is done on the way, in short: the rule's filters, its bounds, and those of its shares.
+/// What is done on the way, in short: the rule's filters, its bounds, and the filters of its shares. A redirect is
+/// all that its rule does, and stands where others have their backends.
 fn filters_cell(filters: &[FilterView], backends: &[BackendView], rule: &Rule) -> String {
+    let filters = filters.iter().filter(|filter| !matches!(filter, FilterView::RequestRedirect { .. }));
     let timeouts = (!rule.timeouts.is_none()).then(|| "timeouts".to_owned());
     let retry = rule.retry.as_ref().map(|_| "retry".to_owned());
-    let mut shares: Vec<String> = backends
-        .iter()
-        .flat_map(|backend| &backend.filters)
-        .map(|filter| format!("{} (share)", filter.brief()))
-        .collect();
+    let shares = backends.iter().flat_map(|backend| &backend.filters);
+    let mut shares: Vec<String> = shares.map(|filter| format!("{} (share)", filter.brief())).collect();
     shares.dedup();
-    filters.iter().map(FilterView::brief).chain(timeouts).chain(retry).chain(shares).collect::<Vec<_>>().join(", ")
+    filters.map(FilterView::brief).chain(timeouts).chain(retry).chain(shares).collect::<Vec<_>>().join(", ")
+}
+
+fn backends_cell(filters: &[FilterView], backends: &[BackendView], answer: &AnswerView, rule: &Rule) -> String {
+    let cell = view::cell(backends, answer, &rule.route.namespace);
+    filters.iter().find_map(FilterView::leads_to).map_or_else(|| cell.clone(), |to| format!("{cell}: {to}"))
 }
 
 fn text(rows: &[Row], paint: Paint) -> String {

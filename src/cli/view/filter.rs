@@ -168,6 +168,19 @@ impl FilterView {
         }
     }
 
+    /// What a redirect changes, if this is one that does.
+    #[must_use]
+    pub fn leads_to(&self) -> Option<String> {
+        let FilterView::RequestRedirect { scheme, hostname, port, path, .. } = self else { return None };
+        let parts = [
+            scheme.clone(),
+            hostname.as_ref().map(|host| format!("host {host}")),
+            port.map(|port| format!("port {port}")),
+            path.as_ref().map(said),
+        ];
+        Some(joined(parts)).filter(|words| !words.is_empty())
+    }
+
     fn redirect(redirect: &Redirect, matches: &RouteMatch) -> FilterView {
         FilterView::RequestRedirect {
             scheme: redirect.scheme.map(|scheme| scheme.as_str().to_owned()),
@@ -272,14 +285,9 @@ impl fmt::Display for FilterView {
                 write!(f, "RequestMirror {fraction} -> {}/{}:{}", backend.namespace, backend.name, backend.port)?;
                 if backend.endpoints.is_empty() { f.write_str(" (no endpoints)") } else { Ok(()) }
             }
-            FilterView::RequestRedirect { scheme, hostname, port, path, status_code } => {
-                let parts = [
-                    scheme.clone(),
-                    hostname.as_ref().map(|host| format!("host {host}")),
-                    port.map(|port| format!("port {port}")),
-                    path.as_ref().map(said),
-                ];
-                write!(f, "RequestRedirect {status_code} {}", joined(parts))
+            FilterView::RequestRedirect { status_code, .. } => {
+                write!(f, "RequestRedirect {status_code}")?;
+                self.leads_to().map_or(Ok(()), |to| write!(f, " {to}"))
             }
             FilterView::Cors(cors) => write!(f, "CORS {cors}"),
         }

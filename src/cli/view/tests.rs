@@ -121,6 +121,10 @@ fn a_redirect_is_a_filter_too_and_its_own_answer() {
     let snapshot = changed("read", |rule| rule.action = Action::Redirect(redirect));
     let (value, text) = explained(&snapshot, "http://api.localhost:8080/orders/7?a=b");
     assert!(text.contains("filters    RequestRedirect 308 https, host b.example, port 8443, path /new\n"), "{text}");
+    let rows = crate::cli::routes::rows(&snapshot);
+    let row = rows.iter().find(|row| row.rule.name.as_deref() == Some("read")).unwrap();
+    assert_eq!(row.backends_cell, "308 redirect: https, host b.example, port 8443, path /new");
+    assert_eq!(row.filters_cell, "");
     assert_eq!(value["filters"][0]["statusCode"], 308);
     assert_eq!(value["filters"][0]["path"], json!({"type": "ReplaceFullPath", "replaceFullPath": "/new"}));
     assert!(text.contains("answer     308 redirect, by the gateway itself\n"), "{text}");
