@@ -1,4 +1,4 @@
-//! The header of a copy in the form that the mirror's own protocol asks for.
+//! The header of a copy: without what concerns one hop, and in the form that the mirror's own protocol asks for.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -12,9 +12,15 @@ use super::Content;
 use crate::proxy::upstream::headers;
 use crate::snapshot::UpstreamProtocol;
 
-/// Fits a copy of a request's header to a protocol; `None` where that has no words for it (HTTP/2 without a host).
-pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
+/// A copy of a request's header, without what concerned the client's connection alone.
+pub fn copy(request: &RequestHeader) -> Box<RequestHeader> {
+    let mut copy = Box::new(request.clone());
     strip_hop_by_hop(&mut copy);
+    copy
+}
+
+/// Fits a copy to a protocol; `None` where that has no words for it (HTTP/2 without a host).
+pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
     match protocol {
         UpstreamProtocol::Http1 => {
             copy.set_version(Version::HTTP_11);
@@ -77,7 +83,7 @@ mod tests {
     }
 
     fn copy(request: &RequestHeader, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
-        fit(Box::new(request.clone()), protocol, content)
+        fit(super::copy(request), protocol, content)
     }
 
     fn fields(header: &RequestHeader) -> Vec<(String, String)> {
