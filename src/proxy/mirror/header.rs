@@ -1,4 +1,4 @@
-//! The header of a copy in the form that the mirror's own protocol asks for.
+//! The header of a copy: without what concerns one hop, and in the form that the mirror's own protocol asks for.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -11,14 +11,24 @@ use pingora::http::RequestHeader;
 use super::Content;
 use crate::snapshot::UpstreamProtocol;
 
-/// Fits a copy of a request's header to a protocol; `None` where that has no words for it (HTTP/2 without a host).
-pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
-    // gRPC servers insist on it, and it concerns one hop: here, ours
-    let takes_trailers = copy.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+/// A copy of a request's header, without what concerned the client's connection alone.
+pub fn copy(request: &RequestHeader) -> Box<RequestHeader> {
+    let mut copy = Box::new(request.clone());
+    let takes_trailers = request.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     strip_hop_by_hop(&mut copy);
+    if takes_trailers {
+        // gRPC servers insist on it, and so it goes on over HTTP/2
+        let _ = copy.insert_header(TE, HeaderValue::from_static("trailers"));
+    }
+    copy
+}
+
+/// Fits a copy to a protocol; `None` where that has no words for it (HTTP/2 without a host).
+pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
     match protocol {
         UpstreamProtocol::Http1 => {
             copy.set_version(Version::HTTP_11);
+            copy.remove_header(&TE);
             if copy.uri.authority().is_some() {
                 let target = copy.raw_path().to_vec();
                 copy.set_raw_path(&target).ok()?; // HTTP/2's target names the host, too
@@ -37,9 +47,6 @@ pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Co
                 .authority(Authority::try_from(host.as_bytes()).ok()?)
                 .path_and_query(copy.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
             copy.set_uri(target.build().ok()?);
-            if takes_trailers {
-                copy.insert_header(TE, HeaderValue::from_static("trailers")).ok()?;
-            }
         }
     }
     Some(copy)
@@ -80,7 +87,7 @@ mod tests {
     }
 
     fn copy(request: &RequestHeader, protocol: UpstreamProtocol, content: Content) -> Option<Box<RequestHeader>> {
-        fit(Box::new(request.clone()), protocol, content)
+        fit(super::copy(request), protocol, content)
     }
 
     fn fields(header: &RequestHeader) -> Vec<(String, String)> {

@@ -117,13 +117,14 @@ impl Mirrors {
         if self.stop.is_cancelled() {
             return Err(MirrorResult::Aborted);
         }
+        // This one is counted already.
         if self.meter.active.load(Relaxed) > COPY_LIMIT {
             return Err(MirrorResult::DroppedOverload);
         }
         let upstream = matched.view().upstream(to).ok_or(MirrorResult::NoEndpoints)?;
         let pick = Pick { ticket, hash: None, tried: &[] };
         let choice = upstream.choose(pick).ok_or(MirrorResult::NoEndpoints)?;
-        let mut copy = Box::new(request.clone());
+        let mut copy = header::copy(request);
         filter::on_request(&mut copy, matched, level).map_err(|_| MirrorResult::Failed)?;
         let header = header::fit(copy, upstream.protocol(), content).ok_or(MirrorResult::Failed)?;
         Ok(Prepared { upstream: upstream.clone(), choice, header })

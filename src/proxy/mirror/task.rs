@@ -85,7 +85,6 @@ impl Copy {
             End::Whole | End::Answered => MirrorResult::Sent,
             End::Broken(result) => result,
         };
-        drop(tally);
         give_back(&mirrors, session, &peer, end).await;
     }
 }
