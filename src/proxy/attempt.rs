@@ -48,7 +48,7 @@ pub async fn begin(
             gateway.recorder.retries().skipped(RetrySkip::Deadline);
         }
         context.failure = Some(Failure::over(Bound::Request));
-        return Err(over());
+        return over();
     }
     context.failure = None;
 
@@ -91,7 +91,7 @@ pub fn connected(reused: bool, socket: RawFd, context: &mut RequestContext) -> p
         return Ok(());
     }
     if deadline::expired().is_some() {
-        return Err(over());
+        return over();
     }
     match forwarding.upstream.protocol() {
         UpstreamProtocol::Http1 => deadline::connected(socket),
@@ -105,22 +105,16 @@ pub fn connected(reused: bool, socket: RawFd, context: &mut RequestContext) -> p
     Ok(())
 }
 
-/// No connection could be had. Whether there is another try is set in the error.
-pub fn connect_failed(
-    gateway: &GatewayProxy,
-    session: &mut Session,
-    context: &mut RequestContext,
-    mut error: Box<Error>,
-) -> Box<Error> {
+/// No connection could be had; whether there is another try.
+pub fn connect_failed(gateway: &GatewayProxy, session: &Session, context: &mut RequestContext, error: &Error) -> bool {
     let over = end_limits(session).or_else(|| {
         let running = &context.forwarding.as_ref()?.running;
         let limit = running.limit.filter(|_| running.limits_connect)?;
         (*error.etype() == ErrorType::ConnectTimedout).then_some(limit.bound)
     });
-    let failure = over.map_or_else(|| error::classify(&error), Failure::over);
+    let failure = over.map_or_else(|| error::classify(error), Failure::over);
     let failed = (over != Some(Bound::Request)).then_some(Failed::Connect);
-    error.set_retry(end_try(gateway, session, context, failed, failure));
-    error
+    end_try(gateway, session, context, failed, failure)
 }
 
 /// An answer has come from the endpoint. Informational ones are nothing to act on.
@@ -137,7 +131,7 @@ pub fn answered(
     let (Some(forwarding), matched) = (&mut context.forwarding, &context.matched) else { return Ok(()) };
     let is_limited = forwarding.running.limit.is_some();
     if is_limited && deadline::expired().is_some() {
-        return Err(over()); // what else comes of this answer may be nothing but the socket's end
+        return over(); // what else comes of this answer may be nothing but the socket's end
     }
     if answer.status.is_informational() && !upgraded {
         return Ok(());
@@ -162,38 +156,32 @@ pub fn answered(
     Ok(())
 }
 
-/// A try ended after it had a connection. Whether there is another one is set in the error.
+/// A try ended after it had a connection; whether there is another one.
 pub fn broke_off(
     gateway: &GatewayProxy,
-    session: &mut Session,
+    session: &Session,
     context: &mut RequestContext,
-    mut error: Box<Error>,
+    error: &Error,
     reused: bool,
-) -> Box<Error> {
+) -> bool {
     let expired = end_limits(session);
-    let Some(forwarding) = &mut context.forwarding else {
-        error.set_retry(false);
-        return error;
-    };
+    let Some(forwarding) = &mut context.forwarding else { return false };
     if let Some(code) = forwarding.running.given_up {
         forwarding.discarded_answer = true;
         forwarding.failed(code, false);
-        error.set_retry(true);
-        return error;
+        return true;
     }
     if forwarding.running.goes_on && expired.is_none() {
-        error.set_retry(true);
-        return error;
+        return true;
     }
-    let over = expired.or_else(|| forwarding.running.limit.filter(|_| error::is_slow(&error)).map(|limit| limit.bound));
-    let failure = over.map_or_else(|| error::classify(&error), Failure::over);
+    let over = expired.or_else(|| forwarding.running.limit.filter(|_| error::is_slow(error)).map(|limit| limit.bound));
+    let failure = over.map_or_else(|| error::classify(error), Failure::over);
     let failed = match over {
         Some(Bound::Request) => None,
         Some(Bound::Try) => Some(Failed::Slow),
-        None => error::failed(&error, reused),
+        None => error::failed(error, reused),
     };
-    error.set_retry(end_try(gateway, session, context, failed, failure));
-    error
+    end_try(gateway, session, context, failed, failure)
 }
 
 /// Ends a try that failed, and says whether there is another one. `failed` is none where there must not be.
@@ -254,7 +242,7 @@ async fn rest(session: &mut Session, until: Instant) -> pingora::Result<()> {
     tokio::select! {
         biased;
         () = sleep_until(until) => Ok(()),
-        left = session.downstream_session.read_body_or_idle(true) => left.map(drop).map_err(|error| error.into_down()),
+        left = session.downstream_session.read_body_or_idle(true) => left.map(drop).map_err(Error::into_down),
     }
 }
 
@@ -287,6 +275,6 @@ fn facts<'a>(session: &Session, rule: Option<&'a Retry>) -> Facts<'a> {
     }
 }
 
-fn over() -> Box<Error> {
-    Error::explain(ErrorType::InternalError, "its time is over")
+fn over<T>() -> pingora::Result<T> {
+    Error::e_explain(ErrorType::InternalError, "its time is over")
 }

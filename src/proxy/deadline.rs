@@ -80,7 +80,9 @@ pub fn arm(limit: Limit) {
     with(|slot| slot.limit.set(Some(limit)));
 }
 
-/// The try has an HTTP/1 connection to itself, on this socket. It must be the try's until it ends.
+/// The try has an HTTP/1 connection to itself, on this socket. It is the try's until its answer is passed on
+/// ([`begun`]) or it has failed ([`disarm`]): Pingora gives the connection away or closes it in no state in between that
+/// waits, so that the descriptor is never one that was closed and opened anew.
 pub fn connected(upstream: RawFd) {
     with(|slot| slot.upstream.set(Some(upstream)));
 }

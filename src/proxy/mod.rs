@@ -96,9 +96,10 @@ impl ProxyHttp for GatewayProxy {
         session: &mut Session,
         _: &HttpPeer,
         context: &mut RequestContext,
-        error: Box<Error>,
+        mut error: Box<Error>,
     ) -> Box<Error> {
-        attempt::connect_failed(self, session, context, error)
+        error.set_retry(attempt::connect_failed(self, session, context, &error));
+        error
     }
 
     async fn connected_to_upstream(
@@ -187,11 +188,12 @@ impl ProxyHttp for GatewayProxy {
         &self,
         _: &HttpPeer,
         session: &mut Session,
-        error: Box<Error>,
+        mut error: Box<Error>,
         context: &mut RequestContext,
         reused: bool,
     ) -> Box<Error> {
-        attempt::broke_off(self, session, context, error, reused)
+        error.set_retry(attempt::broke_off(self, session, context, &error, reused));
+        error
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {

@@ -144,3 +144,33 @@ impl Drop for RequestContext {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{AccessLog, BuildLabels, Telemetry};
+
+    fn reasons(end: impl FnOnce(RequestContext) + std::panic::UnwindSafe) -> Vec<String> {
+        let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::off());
+        let recorder = Arc::new(telemetry.recorder(0));
+        let context = std::panic::AssertUnwindSafe(RequestContext::new(recorder));
+        let _ = std::panic::catch_unwind(move || {
+            let std::panic::AssertUnwindSafe(context) = { context };
+            end(context);
+        });
+        let text = telemetry.metrics_text();
+        let requests = text.lines().filter(|line| line.starts_with("transom_http_requests_total{"));
+        let reason = |line: &str| line.split("reason=\"").nth(1).unwrap().replace("\"}", "");
+        requests.map(reason).collect()
+    }
+
+    #[test]
+    fn a_request_that_panics_is_recorded_as_our_fault() {
+        assert_eq!(reasons(|_context| panic!("on purpose")), ["internal 1"]);
+    }
+
+    #[test]
+    fn a_request_that_is_dropped_is_recorded_once() {
+        assert_eq!(reasons(drop), ["draining 1"]);
+    }
+}

@@ -105,8 +105,11 @@ fn grpc_status(session: &Session, status: u16, reason: Reason) -> Option<u8> {
         Reason::NoListener | Reason::NoRoute => Some(12), // UNIMPLEMENTED
         Reason::RequestTimeout | Reason::BackendTimeout | Reason::ConnectTimeout => Some(4), // DEADLINE_EXCEEDED
         Reason::RetryExhausted if status == 504 => Some(4),
-        Reason::RetryExhausted => Some(14), // UNAVAILABLE
-        Reason::InvalidBackend | Reason::NoEndpoints | Reason::ConnectFailed | Reason::UpstreamReset => Some(14),
+        Reason::InvalidBackend
+        | Reason::NoEndpoints
+        | Reason::ConnectFailed
+        | Reason::UpstreamReset
+        | Reason::RetryExhausted => Some(14), // UNAVAILABLE
         _ => None, // a 421 or 400 is read as HTTP
     }
 }

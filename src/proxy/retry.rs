@@ -149,7 +149,7 @@ impl Count {
 pub fn jittered(longest: Duration, random: u64) -> Duration {
     let half = longest / 2;
     // The upper 32 bits, as a fraction of 2^32.
-    let nanos = u64::try_from((longest - half).as_nanos()).unwrap_or(u64::MAX);
+    let nanos = u64::try_from(longest.saturating_sub(half).as_nanos()).unwrap_or(u64::MAX);
     half + Duration::from_nanos(u64::try_from((u128::from(nanos) * u128::from(random >> 32)) >> 32).unwrap_or(nanos))
 }
 
@@ -264,6 +264,6 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(jittered(second, 0), second / 2);
         let most = jittered(second, u64::MAX);
-        assert!(most <= second && most > second - Duration::from_micros(1), "{most:?}");
+        assert!(most <= second && second.saturating_sub(most) < Duration::from_micros(1), "{most:?}");
     }
 }
