@@ -121,7 +121,7 @@ impl PolicyView {
         let most = self.connections.map(|c| format!("at most {} connections to an endpoint", c.max_per_endpoint));
         let bounds = [connect, idle, most].into_iter().flatten().collect::<Vec<_>>().join(", ");
         let bounds = (!bounds.is_empty()).then_some(bounds);
-        [Some(self.load_balancing.to_string()), checks, ejection, bounds].into_iter().flatten()
+        [Some(format!("UpstreamPolicy {}", self.load_balancing)), checks, ejection, bounds].into_iter().flatten()
     }
 }
 

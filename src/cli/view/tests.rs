@@ -267,7 +267,7 @@ fn an_upstream_that_is_treated_by_a_policy_says_how_and_which_endpoint_is_ill() 
     let (value, text) = explained(&snapshot, "http://api.localhost:8080/orders");
     for line in [
         "default/orders:80 -> 127.0.0.1:4000 (unhealthy)\n",
-        "                  ConsistentHash by header x-user\n",
+        "                  UpstreamPolicy ConsistentHash by header x-user\n",
         "                  health check HTTP /healthz expecting 200-299, 404, every 10s within 1s, healthy after 1, unhealthy after 3\n",
         "                  never ejected\n",
         "                  connect timeout 250ms, at most 3 connections to an endpoint\n",
