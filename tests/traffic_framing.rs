@@ -12,6 +12,7 @@
 #[path = "support/traffic/mod.rs"]
 mod support;
 
+use http_body_util::Full;
 use support::client::{Client, Wire};
 use support::script::{Step, say};
 use support::stage::Stage;
@@ -77,7 +78,7 @@ async fn the_length_of_a_body_that_is_not_sent_is_told() {
         assert_eq!(answer.header("transfer-encoding"), None, "{bytes:?}: {answer:?}");
 
         let stage = Stage::answers(bytes).await;
-        let request = hyper::Request::builder().method(method).uri("http://a.com/").body(Default::default()).unwrap();
+        let request = hyper::Request::builder().method(method).uri("http://a.com/").body(Full::default()).unwrap();
         let answer = Client::h2(stage.address).await.send(request).await.unwrap();
         assert_eq!(answer.headers["content-length"], "999", "{bytes:?}");
     }
@@ -199,7 +200,7 @@ async fn a_broken_answer_does_not_look_whole_and_its_connection_is_not_used_agai
 
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_a_502_and_its_connection_is_not_used_again() {
-    let many = (0..400).map(|number| format!("X-{number}: 1\r\n")).collect::<String>();
+    let many = "X: 1\r\n".repeat(400);
     let cases = [
         "nonsense\r\n\r\n".to_owned(),
         "HTTP/1.1\r\n\r\n".to_owned(),

@@ -17,6 +17,7 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 use h2::Reason;
 use http::{Method, Request};
+use http_body_util::Full;
 use support::client::{Client, Wire};
 use support::config::{Config, listener};
 use support::h2c::{H2c, Outcome, ask, call, connect, reply, send};
@@ -94,7 +95,7 @@ async fn a_plain_upstream_is_never_spoken_to_in_http2() {
     let echo = Echo::start("a").await;
     let (_gateway, address) = gateway_over(UpstreamProtocol::Http1, echo.address).await;
     let mut client = Client::h2(address).await;
-    let request = Request::get("http://a.com/").header("te", "trailers").body(Default::default()).unwrap();
+    let request = Request::get("http://a.com/").header("te", "trailers").body(Full::default()).unwrap();
     let answer = client.send(request).await.unwrap();
     assert_eq!(answer.fact("version"), Some("HTTP/1.1"));
     assert_eq!(answer.fact("host"), Some("a.com"));

@@ -15,6 +15,7 @@ mod support;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use http_body_util::Full;
 use support::client::{Client, Wire};
 use support::script::{Actor, End, Step, say};
 use support::stage::{FRESH, REUSED, Stage, again};
@@ -218,7 +219,7 @@ async fn no_other_protocol_is_switched_to() {
     // RFC 8441 is not served: `:protocol` is unknown here, and CONNECT is refused.
     let stage = Stage::with(Actor::always(again(FRESH)).await).await;
     let mut client = Client::h2(stage.address).await;
-    let connect = hyper::Request::builder().method("CONNECT").uri("a.com:80").body(Default::default()).unwrap();
+    let connect = hyper::Request::builder().method("CONNECT").uri("a.com:80").body(Full::default()).unwrap();
     assert_eq!(client.send(connect).await.unwrap().status, 405);
     assert_eq!(stage.actor.connections(), 0);
 }

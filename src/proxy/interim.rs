@@ -29,9 +29,7 @@ pub fn settle(session: &mut Session, response: &ResponseHeader, seen: &mut u8) -
     if is_interim {
         *seen += 1;
         if *seen > LIMIT {
-            let mut error = Error::explain(ErrorType::InvalidHTTPHeader, "too many interim answers");
-            error.as_up();
-            return Err(error);
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "too many interim answers").into_up());
         }
         // RFC 9110, 15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0 client".
         let is_old = session.req_header().version == Version::HTTP_10;

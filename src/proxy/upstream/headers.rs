@@ -66,7 +66,7 @@ pub fn answer(response: &mut ResponseHeader, request: &RequestHeader) -> pingora
     {
         // RFC 9110, 15.2.2: "The server MUST generate an Upgrade header field [...] that indicates which protocol(s)
         // will be in effect"; 7.8: it "MUST NOT switch to a protocol that was not indicated by the client".
-        return Err(invalid("101 that was not asked for"));
+        return invalid("101 that was not asked for");
     }
     strip_hop_by_hop(response);
     if response.version == Version::HTTP_10 {
@@ -76,16 +76,15 @@ pub fn answer(response: &mut ResponseHeader, request: &RequestHeader) -> pingora
     }
     settle_length(response)?;
     let mut codings = response.headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next().map(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")), codings.next()) {
-        (None, _) => {}
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        // `TE` is not passed on, so nobody has asked for gzip on the way; HTTP/2 could not even say it.
+        return invalid("transfer coding other than chunked");
+    }
+    if request.version == Version::HTTP_10 {
         // RFC 9112, 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless the corresponding
         // request indicates HTTP/1.1". Pingora frames by what stands here: now by the end of the connection.
-        (Some(true), None) if request.version == Version::HTTP_10 => {
-            response.remove_header(&TRANSFER_ENCODING).map_or((), drop)
-        }
-        (Some(true), None) => {}
-        // `TE` is not passed on, so nobody has asked for gzip on the way; HTTP/2 could not even say it.
-        _ => return Err(invalid("transfer coding other than chunked")),
+        response.remove_header(&TRANSFER_ENCODING);
     }
     Ok(())
 }
@@ -105,14 +104,14 @@ fn settle_length(response: &mut ResponseHeader) -> pingora::Result<()> {
         return Ok(());
     }
     let once = first.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
-    let once = HeaderValue::from_bytes(once).map_err(|_| invalid("length"))?;
-    response.insert_header(CONTENT_LENGTH, once)
+    match HeaderValue::from_bytes(once) {
+        Ok(once) => response.insert_header(CONTENT_LENGTH, once),
+        Err(_) => invalid("length"),
+    }
 }
 
-fn invalid(what: &'static str) -> Box<Error> {
-    let mut error = Error::explain(ErrorType::InvalidHTTPHeader, what);
-    error.as_up();
-    error
+fn invalid(what: &'static str) -> pingora::Result<()> {
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, what).into_up())
 }
 
 /// Removes from an answer what concerned the upstream's connection.

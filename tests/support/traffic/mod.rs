@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::format_push_string,
     clippy::missing_panics_doc,
     missing_docs,
