@@ -65,7 +65,8 @@ async fn listed_codes_are_tried_again_and_when_tries_are_used_up_the_original_an
     let server = failing_server(QUICK).await;
     // HTTPRouteRetry: (codes, attempts), (code, failures, expected)
     let all = [500, 502, 503, 504];
-    let cases: [(u32, &[u16], &[(u16, u32, u16)]); 3] = [
+    type Outcomes = &'static [(u16, u32, u16)];
+    let cases: [(u32, &[u16], Outcomes); 3] = [
         (3, &[500], &[(500, 2, 200), (500, 3, 200), (500, 4, 500), (503, 1, 503)]),
         (2, &all, &[(500, 1, 200), (502, 2, 200), (503, 1, 200), (504, 2, 200)]),
         (0, &all, &[(500, 1, 500), (502, 1, 502), (503, 1, 503), (504, 1, 504)]),

@@ -223,7 +223,7 @@ async fn an_upload_that_the_endpoint_does_not_read_is_answered_504_when_its_time
         let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
         let begun = Instant::now();
         writer.write_all(b"POST / HTTP/1.1\r\nHost: a.com\r\nContent-Length: 100000000\r\n\r\n").await.unwrap();
-        let flood = tokio::spawn(async move { while writer.write_all(&[b'x'; 65536]).await.is_ok() {} });
+        let flood = tokio::spawn(async move { while writer.write_all(&vec![b'x'; 65536]).await.is_ok() {} });
         let answer = read_answer(&mut reader).await;
         assert!(answer.ends_with("504 request_timeout\n"), "{answer}");
         assert_took(begun, 500, "h1");

@@ -184,7 +184,7 @@ async fn play_h1(tcp: &mut TcpStream, act: Act, length: usize) -> Option<()> {
         }
         Act::Flood => {
             tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n").await.ok()?;
-            while tcp.write_all(&[b'x'; 65536]).await.is_ok() {}
+            while tcp.write_all(&vec![b'x'; 65536]).await.is_ok() {}
             None
         }
         Act::Reset | Act::Refuse => {
