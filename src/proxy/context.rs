@@ -8,6 +8,7 @@ pub use super::forwarding::Forwarding;
 use super::mirror::Mirroring;
 use super::record::Unrecorded;
 use super::serving::{ListenerIndex, View};
+use super::upstream::Choice;
 use crate::snapshot::filter::{Cors, Mirror};
 use crate::snapshot::{Action, Filter, Filters, Listener, Rule, RuleIndex, Target, Timeouts};
 use crate::telemetry::{ListenerLabels, Reason, Recorder, RouteLabels};
@@ -85,6 +86,11 @@ impl RequestContext {
     /// Bounds in time of the rule that matched.
     pub fn timeouts(&self) -> Timeouts {
         self.matched.as_ref().and_then(Matched::rule).map_or(Timeouts::default(), |rule| rule.timeouts)
+    }
+
+    /// The endpoint that is tried now.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.forwarding.as_ref()?.choice()
     }
 
     /// Names of the listener, for metrics and logs.

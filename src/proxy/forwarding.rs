@@ -56,12 +56,12 @@ pub struct Try {
 }
 
 impl Forwarding {
-    /// To `upstream`, of which an endpoint was chosen.
-    pub fn new(upstream: Arc<UpstreamLoad>, choice: Choice) -> Self {
+    /// To `upstream`, of which an endpoint was chosen by `hash`.
+    pub fn new(upstream: Arc<UpstreamLoad>, choice: Choice, hash: Option<u64>) -> Self {
         let last = Some(choice.address);
         Forwarding {
             upstream,
-            hash: None,
+            hash,
             count: Count::default(),
             pause: None,
             cause: None,
@@ -79,7 +79,7 @@ impl Forwarding {
     /// The endpoint of the next try: the one that was chosen, or another one after a failure. Once all were tried it
     /// starts over, with the one that failed last at the end.
     pub fn next_endpoint(&mut self, ticket: Ticket) -> Option<SocketAddr> {
-        let choose = |tried: &[SocketAddr]| self.upstream.choose(Pick { ticket, hash: self.hash, tried });
+        let choose = |tried: &[SocketAddr]| self.upstream.choose(Pick { ticket, hash: self.hash, tried }).ok();
         if self.choice.is_none() {
             self.choice = choose(&self.tried);
             if self.choice.is_none() {
@@ -92,6 +92,11 @@ impl Forwarding {
         let address = self.choice.as_ref()?.address;
         self.last = Some(address);
         Some(address)
+    }
+
+    /// The endpoint that is tried now.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.choice.as_ref()
     }
 
     /// The endpoint has answered, whatever the answer.

@@ -98,6 +98,9 @@ impl ProxyHttp for GatewayProxy {
         context: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if let Some(choice) = context.choice() {
+            choice.not_connected(&error);
+        }
         error.set_retry(attempt::connect_failed(self, session, context, &error));
         error
     }
@@ -108,9 +111,12 @@ impl ProxyHttp for GatewayProxy {
         reused: bool,
         _: &HttpPeer,
         socket: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
+        if let Some(choice) = context.choice() {
+            choice.connected(reused, digest);
+        }
         attempt::connected(reused, socket, context)
     }
 

@@ -3,6 +3,7 @@
 //! Synchronous: nothing here waits.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST};
@@ -14,7 +15,7 @@ use super::filter::{self, redirect::Asked};
 use super::listener::connection::{Connection, Security};
 use super::respond::Answer;
 use super::serving::{ListenerIndex, View, WorkerState};
-use super::upstream::{Pick, Ticket, headers};
+use super::upstream::{Nobody, Pick, Ticket, headers, key};
 use crate::router::{RequestParts, normalise_host, path};
 use crate::snapshot::{
     Action, Bind, Choice, Filters, Listener, LocalAnswer, Share, Target, UpstreamIndex, UpstreamProtocol,
@@ -90,7 +91,7 @@ pub fn admit(
             if !drawn.filters.is_empty() {
                 matched.drew(drawn.position);
             }
-            let forwarding = forwarding(&view, drawn.upstream, state)?;
+            let forwarding = forwarding(&view, drawn.upstream, state, request, connection.peer.ip())?;
             if forwarding.upstream.protocol() == UpstreamProtocol::H2c && headers::is_grpc_without_trailers(request) {
                 return Err(Answer::new(505, Reason::RequestInvalid));
             }
@@ -148,12 +149,20 @@ fn invalid(answer: LocalAnswer) -> Answer {
     }
 }
 
-fn forwarding(view: &Arc<View>, upstream: UpstreamIndex, state: &WorkerState) -> Result<Forwarding, Answer> {
+fn forwarding(
+    view: &Arc<View>,
+    upstream: UpstreamIndex,
+    state: &WorkerState,
+    request: &RequestHeader,
+    client: IpAddr,
+) -> Result<Forwarding, Answer> {
     let upstream = view.upstream(upstream).ok_or_else(|| invalid(LocalAnswer::InvalidBackend))?;
-    let choice = upstream
-        .choose(Pick { ticket: state.random(), hash: None, tried: &[] })
-        .ok_or(Answer::new(503, Reason::NoEndpoints))?;
-    Ok(Forwarding::new(upstream.clone(), choice))
+    let hash = key(&upstream.policy().balance, request, client);
+    let choice = upstream.choose(Pick { ticket: state.random(), hash, tried: &[] }).map_err(|nobody| match nobody {
+        Nobody::AtLimit => Answer::new(503, Reason::Overloaded),
+        Nobody::NoEndpoints | Nobody::AllTried => Answer::new(503, Reason::NoEndpoints),
+    })?;
+    Ok(Forwarding::new(upstream.clone(), choice, hash))
 }
 
 /// Index of the listener of a bind that takes the request.

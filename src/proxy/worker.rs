@@ -21,6 +21,7 @@ use super::listener::accept::{Acceptor, Signals};
 use super::mirror::Mirrors;
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
+use super::upstream::ring::RingShelf;
 use crate::telemetry::Recorder;
 
 /// Tries of one request, whatever its rule says. How many there are is decided in [`retry`](super::retry).
@@ -63,12 +64,13 @@ impl Worker {
     ///
     /// # Errors
     /// No thread or no runtime can be had.
-    pub fn spawn(number: usize, settings: Arc<Settings>, recorder: Recorder) -> io::Result<Worker> {
+    pub fn spawn(number: usize, settings: Arc<Settings>, recorder: Recorder, rings: RingShelf) -> io::Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (sender, commands) = mpsc::channel(64);
-        let thread = std::thread::Builder::new()
-            .name(format!("data-{number}"))
-            .spawn(move || runtime.block_on(run(settings, recorder, commands)))?;
+        let thread = std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
+            let loads = LoadRegistry::new(number, recorder.clone(), rings, settings.upstream_h2_streams);
+            runtime.block_on(run(settings, recorder, loads, commands));
+        })?;
         Ok(Worker { commands: sender, thread })
     }
 
@@ -86,9 +88,13 @@ impl Worker {
     }
 }
 
-async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Receiver<Command>) {
+async fn run(
+    settings: Arc<Settings>,
+    recorder: Recorder,
+    mut loads: LoadRegistry,
+    mut commands: mpsc::Receiver<Command>,
+) {
     let state = Arc::new(WorkerState::new());
-    let mut loads = LoadRegistry::default();
     let tasks = TaskTracker::new();
     let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
     let acceptor = Arc::new(Acceptor {

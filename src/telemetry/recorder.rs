@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 
 use super::access_log::LineWriter;
 use super::metrics::{LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
-use super::{Core, RequestRecord};
+use super::{Core, RequestRecord, UpstreamLabels, UpstreamSeries};
 
 /// Records the requests of one data worker.
 #[derive(Debug, Clone)]
@@ -86,6 +86,12 @@ impl Recorder {
     /// What is told of requests that are sent again.
     pub fn retries(&self) -> &RetryMetrics {
         &self.core.metrics.retries
+    }
+
+    /// A series of an upstream, for one worker to count in.
+    #[must_use]
+    pub fn upstream(&self, labels: UpstreamLabels) -> Arc<UpstreamSeries> {
+        self.core.metrics.upstreams.add(labels)
     }
 
     /// `None` only while the thread is being torn down.

@@ -37,7 +37,7 @@ use task::{Copy, Prepared, Tally};
 use super::context::{Level, Matched};
 use super::filter;
 use super::settings::Settings;
-use super::upstream::{Pick, Ticket};
+use super::upstream::{Nobody, Pick, Ticket};
 use crate::snapshot::filter::Mirror;
 use crate::snapshot::{Snapshot, UpstreamIndex};
 use crate::telemetry::{MirrorMeter, MirrorResult, Recorder};
@@ -123,7 +123,10 @@ impl Mirrors {
         }
         let upstream = matched.view().upstream(to).ok_or(MirrorResult::NoEndpoints)?;
         let pick = Pick { ticket, hash: None, tried: &[] };
-        let choice = upstream.choose(pick).ok_or(MirrorResult::NoEndpoints)?;
+        let choice = upstream.choose(pick).map_err(|nobody| match nobody {
+            Nobody::AtLimit => MirrorResult::DroppedOverload,
+            Nobody::NoEndpoints | Nobody::AllTried => MirrorResult::NoEndpoints,
+        })?;
         let mut copy = header::copy(request);
         filter::on_request(&mut copy, matched, level).map_err(|_| MirrorResult::Failed)?;
         let header = header::fit(copy, upstream.protocol(), content).ok_or(MirrorResult::Failed)?;

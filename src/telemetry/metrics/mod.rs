@@ -9,6 +9,7 @@ mod requests;
 mod retries;
 mod series;
 mod text;
+mod upstream;
 
 use std::io::{self, Write};
 
@@ -24,6 +25,8 @@ pub(super) use requests::{Requests, Shard};
 pub use retries::{RetryCause, RetryMetrics, RetrySkip};
 pub use series::SeriesLabels;
 pub(super) use series::{LabelsOf, Series, add};
+pub(super) use upstream::Upstreams;
+pub use upstream::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};
 
 /// Content type of the text format.
 pub const TEXT_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -49,6 +52,7 @@ pub(super) struct Metrics {
     access_log: AccessLog,
     pub(super) requests: Requests,
     pub(super) mirrors: Mirrors,
+    pub(super) upstreams: Upstreams,
     pub(super) config: ConfigMetrics,
     pub(super) retries: RetryMetrics,
 }
@@ -72,8 +76,8 @@ impl Metrics {
         config.register(&registry);
         let retries = RetryMetrics::new();
         retries.register(&registry);
-        let (requests, mirrors) = (Requests::default(), Mirrors::default());
-        Metrics { registry, access_log, requests, mirrors, config, retries }
+        let (requests, mirrors, upstreams) = (Requests::default(), Mirrors::default(), Upstreams::default());
+        Metrics { registry, access_log, requests, mirrors, upstreams, config, retries }
     }
 
     /// Writes all of them, in pieces.
@@ -85,6 +89,7 @@ impl Metrics {
             text::sample(out, DROPPED, "", &text::Labels::default(), dropped)?;
         }
         self.mirrors.write(out)?;
+        self.upstreams.write(out)?;
         self.requests.write(out)
     }
 }
