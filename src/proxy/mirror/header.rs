@@ -1,7 +1,7 @@
 //! The header of a copy: without what concerns one hop, and in the form that the mirror's own protocol asks for.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -14,12 +14,7 @@ use crate::snapshot::UpstreamProtocol;
 /// A copy of a request's header, without what concerned the client's connection alone.
 pub fn copy(request: &RequestHeader) -> Box<RequestHeader> {
     let mut copy = Box::new(request.clone());
-    let takes_trailers = request.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     strip_hop_by_hop(&mut copy);
-    if takes_trailers {
-        // gRPC servers insist on it, and so it goes on over HTTP/2
-        let _ = copy.insert_header(TE, HeaderValue::from_static("trailers"));
-    }
     copy
 }
 
@@ -28,7 +23,6 @@ pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Co
     match protocol {
         UpstreamProtocol::Http1 => {
             copy.set_version(Version::HTTP_11);
-            copy.remove_header(&TE);
             if copy.uri.authority().is_some() {
                 let target = copy.raw_path().to_vec();
                 copy.set_raw_path(&target).ok()?; // HTTP/2's target names the host, too
@@ -47,6 +41,10 @@ pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Co
                 .authority(Authority::try_from(host.as_bytes()).ok()?)
                 .path_and_query(copy.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
             copy.set_uri(target.build().ok()?);
+            // gRPC servers insist on it
+            if copy.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+                copy.insert_header(TE, HeaderValue::from_static("trailers")).ok()?;
+            }
         }
     }
     Some(copy)
