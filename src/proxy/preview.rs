@@ -18,6 +18,8 @@ pub struct Incoming<'a> {
     pub tls: bool,
     /// The listener's port.
     pub port: u16,
+    /// By how much ports below 1024 are bound higher than listeners say.
+    pub port_offset: u16,
     /// The `Host` header, as sent.
     pub authority: &'a str,
     /// The host that was matched: lower case, without port.
@@ -97,6 +99,7 @@ impl Incoming<'_> {
             tls: self.tls,
             host: self.host,
             port: self.port,
+            port_offset: self.port_offset,
             path: self.path,
             query: self.query,
             prefix: filter::prefix_length(&self.matches.path),

@@ -103,6 +103,7 @@ pub fn admit(
                 tls: connection.is_tls(),
                 host: parts.host,
                 port: listener.port,
+                port_offset: view.port_offset(),
                 path: parts.path,
                 query: parts.query,
                 prefix: if filter::redirect::needs_prefix(redirect) { Some(prefix()?) } else { None },

@@ -64,6 +64,11 @@ impl View {
         self.serving.snapshot.binds.get(address)
     }
 
+    /// By how much ports below 1024 are bound higher than listeners say.
+    pub fn port_offset(&self) -> u16 {
+        self.serving.snapshot.port_offset
+    }
+
     /// TLS of a bind.
     pub fn tls(&self, address: &SocketAddr) -> Option<&HostMap<Arc<ServerConfig>>> {
         self.serving.tls.get(address)

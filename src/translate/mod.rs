@@ -59,7 +59,7 @@ pub struct Translation {
 pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     graph::resolve(resources, settings, |graph| {
         let (statuses, findings) = report::report(graph, settings);
-        Translation { snapshot: compile::compile(graph), statuses, findings }
+        Translation { snapshot: compile::compile(graph, settings), statuses, findings }
     })
 }
 

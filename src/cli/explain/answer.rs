@@ -144,6 +144,7 @@ impl Explanation {
             let incoming = Incoming {
                 tls: asked.scheme == Scheme::Https,
                 port: listener.port,
+                port_offset: snapshot.port_offset,
                 authority: &asked.authority,
                 host: &host,
                 method: &asked.method,

@@ -21,6 +21,8 @@ pub struct Asked<'a> {
     pub host: &'a str,
     /// The listener's port.
     pub port: u16,
+    /// By how much ports below 1024 are bound higher than listeners say.
+    pub port_offset: u16,
     /// The path as it was matched.
     pub path: &'a str,
     /// The query.
@@ -55,8 +57,11 @@ fn location(redirect: &Redirect, asked: Asked<'_>) -> Option<String> {
 
     let mut location = String::with_capacity(16 + host.len() + path.len() + asked.query.map_or(0, str::len));
     let _ = write!(location, "{}://{host}", scheme.as_str());
-    let port = port(redirect, asked.port);
-    if let Some(port) = port.filter(|port| *port != scheme.default_port()) {
+    let mut port = port(redirect, asked.port).unwrap_or(scheme.default_port());
+    if port < 1024 && host == asked.host {
+        port = port.saturating_add(asked.port_offset); // this host is here, where the client cannot reach that port
+    }
+    if port != scheme.default_port() {
         let _ = write!(location, ":{port}");
     }
     if path.starts_with('/') {
@@ -102,7 +107,7 @@ mod tests {
     const PLAIN: Redirect = Redirect { scheme: None, host: None, port: None, path: None, status: 302 };
 
     fn asked(port: u16) -> Asked<'static> {
-        Asked { tls: port == 443, host: "a.org", port, path: "/x", query: None, prefix: None }
+        Asked { tls: port == 443, host: "a.org", port, port_offset: 0, path: "/x", query: None, prefix: None }
     }
 
     fn check(redirect: &Redirect, asked: Asked<'_>, expected: &str) {
@@ -132,6 +137,18 @@ mod tests {
             let redirect = Redirect { scheme, port: port.and_then(NonZeroU16::new), ..PLAIN };
             check(&redirect, asked(listener), expected);
         }
+    }
+
+    #[test]
+    fn a_port_that_is_bound_higher_is_named_as_the_client_can_reach_it() {
+        use Scheme::Https;
+        let at = |listener| Asked { port_offset: 8000, ..asked(listener) };
+        check(&PLAIN, at(80), "http://a.org:8080/x");
+        check(&PLAIN, at(9090), "http://a.org:9090/x");
+        check(&Redirect { scheme: Some(Https), ..PLAIN }, at(80), "https://a.org:8443/x");
+        check(&Redirect { port: NonZeroU16::new(81), ..PLAIN }, at(80), "http://a.org:8081/x");
+        let elsewhere = Redirect { scheme: Some(Https), host: Some("b.org".into()), ..PLAIN };
+        check(&elsewhere, at(80), "https://b.org/x");
     }
 
     #[test]
