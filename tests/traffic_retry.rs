@@ -180,7 +180,8 @@ async fn a_client_that_leaves_during_a_pause_ends_it() {
     let (_gateway, log, address) = to(&[endpoint.address], false, Timeouts::default(), retry).await;
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n").await.unwrap();
-    eventually("the first try", || async { (endpoint.requests() == 1).then_some(()) }).await;
+    // An answer that is given up costs its connection; then comes the pause.
+    eventually("the end of the first try", || async { (endpoint.ended() == 1).then_some(()) }).await;
     drop(tcp);
     let line = log.line("the log", |line| line["reason"] == "client_abort").await;
     assert!(line["error"].as_str().unwrap().contains(" 500"), "{line}");

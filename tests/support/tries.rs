@@ -54,6 +54,7 @@ pub struct Endpoint {
     pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
     cut: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
 }
 
 /// Lines of an access log.
@@ -65,11 +66,13 @@ impl Endpoint {
     pub async fn h1(act: impl Fn(usize) -> Act + Send + Sync + 'static) -> Endpoint {
         let (endpoint, listener) = Endpoint::bind().await;
         let (requests, cut, act) = (endpoint.requests.clone(), endpoint.cut.clone(), Arc::new(act));
+        let ended = endpoint.ended.clone();
         tokio::spawn(async move {
             loop {
                 let (mut tcp, _) = listener.accept().await.unwrap();
                 tcp.set_nodelay(true).unwrap();
                 let (requests, cut, act) = (requests.clone(), cut.clone(), act.clone());
+                let ended = ended.clone();
                 tokio::spawn(async move {
                     while let Some(length) = read_head(&mut tcp).await {
                         let number = requests.fetch_add(1, Ordering::SeqCst);
@@ -78,6 +81,7 @@ impl Endpoint {
                             break;
                         }
                     }
+                    ended.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });
@@ -117,12 +121,17 @@ impl Endpoint {
     async fn bind() -> (Endpoint, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (Endpoint { address, requests: Arc::default(), cut: Arc::default() }, listener)
+        (Endpoint { address, requests: Arc::default(), cut: Arc::default(), ended: Arc::default() }, listener)
     }
 
     /// Requests that reached it.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Connections that have ended (HTTP/1).
+    pub fn ended(&self) -> usize {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// Waits until the other side has ended a request that was not answered to its end.
