@@ -12,6 +12,7 @@ mod support;
 #[path = "support/witness.rs"]
 mod witness;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use transom::proxy::Settings;
-use transom::snapshot::filter::{HeaderChanges, Mirror, PathChange, UrlRewrite};
+use transom::snapshot::filter::{HeaderChanges, Mirror, PathChange, Retry, UrlRewrite};
+use transom::snapshot::policy::{Balance, HashKey};
 use transom::snapshot::{
     Action, Filter, Filters, Redirect, RuleIndex, Share, Snapshot, Target, UpstreamIndex, UpstreamProtocol,
     WeightedUpstreams,
@@ -558,6 +560,63 @@ async fn a_request_that_is_tried_twice_is_mirrored_once() {
     setup.is_quiet().await;
     assert_eq!(setup.count("m0", "sent"), 40);
     assert!(copy.all().iter().all(|copy| copy.body.as_ref() == Ok(&body)));
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_with_its_body_is_mirrored_once() {
+    let primary = Witness::start(Behaviour::Status(503)).await;
+    let copies = [Witness::start(Behaviour::Answer).await, Witness::start(Behaviour::Answer).await];
+    let mut config = Config::default();
+    let to_primary = config.upstream("primary", &[primary.address]);
+    let rule = config.forward("mirrored", to_primary);
+    let to = [config.upstream("m0", &[copies[0].address]), config.upstream("m1", &[copies[1].address])];
+    let setup = Setup::serve(config, rule, |snapshot| {
+        let backoff = Duration::from_millis(1);
+        snapshot.rules[0].retry = Some(Retry { codes: [503].into(), attempts: 2, backoff });
+        snapshot.rules[0].filters = mirrors(&[(to[0], 1, 1), (to[1], 1, 2)]);
+    })
+    .await;
+    let body = Bytes::from(pattern(40_000));
+    for client in [&mut Client::h1(setup.address).await, &mut Client::h2(setup.address).await] {
+        for _ in 0..20 {
+            assert_eq!(client.send(post("/", body.clone())).await.unwrap().status, 503);
+        }
+    }
+    setup.is_quiet().await;
+    assert_eq!(primary.requests(), 3 * 40);
+    assert_eq!(setup.count("m0", "sent"), 40);
+    // Drawn anew for each try, it would be 7 in 8.
+    assert!((5..=35).contains(&setup.count("m1", "sent")), "{}", setup.count("m1", "sent"));
+    assert!(copies.iter().flat_map(Witness::all).all(|copy| copy.body.as_ref() == Ok(&body)));
+}
+
+#[tokio::test]
+async fn a_mirror_is_balanced_as_its_policy_says() {
+    let primary = Echo::start("primary").await;
+    let copies = [Witness::start(Behaviour::Answer).await, Witness::start(Behaviour::Answer).await];
+    let mut config = Config::default();
+    let to_primary = config.upstream("primary", &[primary.address]);
+    let rule = config.forward("mirrored", to_primary);
+    let to = config.upstream("m0", &copies.each_ref().map(|copy| copy.address));
+    let setup = Setup::serve(config, rule, |snapshot| {
+        let by = HashKey::Header(HeaderName::from_static("x-user"));
+        snapshot.upstreams[to.0 as usize].policy.balance = Balance::ConsistentHash(by);
+        snapshot.rules[0].filters = mirrors(&[(to, 1, 1)]);
+    })
+    .await;
+    let mut client = Client::h1(setup.address).await;
+    for round in 1..=10 {
+        for user in 0..20 {
+            let request = Request::get("http://a.com/").header("x-user", user).body(Full::default()).unwrap();
+            client.send(request).await.unwrap();
+        }
+        setup.counts("m0", "sent", round * 20).await;
+    }
+    let users = copies.each_ref().map(|copy| {
+        let user = |seen: Seen| seen.headers.into_iter().find(|(name, _)| name == "x-user").unwrap().1;
+        copy.all().into_iter().map(user).collect::<BTreeSet<_>>()
+    });
+    assert!(users[0].is_disjoint(&users[1]) && users[0].len() + users[1].len() == 20, "{users:?}");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use context::{Level, Matched, RequestContext};
 use listener::connection::{Connection, Phase};
-use mirror::{Content, Mirrors};
+use mirror::{Content, Mirrors, Source};
 use serving::WorkerState;
 use upstream::headers::{self, ClientSide};
 
@@ -136,7 +136,8 @@ impl ProxyHttp for GatewayProxy {
         headers::forward(request, client)?;
         if let Some(matched) = &context.matched {
             let content = if session.is_body_empty() { Content::None } else { Content::Body };
-            self.mirrors.forward(request, content, matched, &mut context.mirroring, || self.state.random());
+            let source = Source { received: session.req_header(), request, client: client.address, content };
+            self.mirrors.forward(source, matched, &mut context.mirroring, || self.state.random());
             filter::on_request(request, matched, Level::Share)?;
         }
         Ok(())

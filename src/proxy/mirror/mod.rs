@@ -20,6 +20,7 @@ mod queue;
 mod task;
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -37,7 +38,7 @@ use task::{Copy, Prepared, Tally};
 use super::context::{Level, Matched};
 use super::filter;
 use super::settings::Settings;
-use super::upstream::{Nobody, Pick, Ticket};
+use super::upstream::{Nobody, Pick, Ticket, key};
 use crate::snapshot::filter::Mirror;
 use crate::snapshot::{Snapshot, UpstreamIndex};
 use crate::telemetry::{MirrorMeter, MirrorResult, Recorder};
@@ -52,6 +53,19 @@ pub struct Mirrors {
     meter: Arc<MirrorMeter>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// A request that is about to pass its filters and to be forwarded.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// As the client sent it.
+    pub received: &'a RequestHeader,
+    /// As it passes the filters.
+    pub request: &'a RequestHeader,
+    /// The client.
+    pub client: IpAddr,
+    /// What follows.
+    pub content: Content,
 }
 
 /// What follows a request's header.
@@ -76,12 +90,11 @@ impl Mirrors {
         }
     }
 
-    /// A request is about to pass its filters and to be forwarded: sends a copy to each mirror that is drawn for it.
-    /// It is called for every try of the request; copies are sent once.
+    /// Sends a copy to each mirror that is drawn for a request. It is called for every try of the request; copies are
+    /// sent once.
     pub fn forward(
         self: &Arc<Self>,
-        request: &RequestHeader,
-        content: Content,
+        source: Source<'_>,
         matched: &Matched,
         mirroring: &mut Mirroring,
         mut random: impl FnMut() -> Ticket,
@@ -92,8 +105,8 @@ impl Mirrors {
         for (level, mirror) in matched.mirrors() {
             let tee = takes(mirror, random()).then(|| {
                 let tally = Tally::begin(self.meter.clone(), matched.view().clone(), mirror.upstream);
-                match self.prepare(request, content, matched, level, mirror.upstream, random()) {
-                    Ok(prepared) => self.send(prepared, content, tally),
+                match self.prepare(source, matched, level, mirror.upstream, random()) {
+                    Ok(prepared) => self.send(prepared, source.content, tally),
                     Err(why) => tally.end(why),
                 }
             });
@@ -103,14 +116,13 @@ impl Mirrors {
 
     fn prepare(
         &self,
-        request: &RequestHeader,
-        content: Content,
+        source: Source<'_>,
         matched: &Matched,
         level: Level,
         to: UpstreamIndex,
         ticket: Ticket,
     ) -> Result<Prepared, MirrorResult> {
-        if request.headers.contains_key(UPGRADE) {
+        if source.request.headers.contains_key(UPGRADE) {
             // Both sides talk on such a connection; what one says is no use without hearing the other.
             return Err(MirrorResult::Skipped);
         }
@@ -122,14 +134,15 @@ impl Mirrors {
             return Err(MirrorResult::DroppedOverload);
         }
         let upstream = matched.view().upstream(to).ok_or(MirrorResult::NoEndpoints)?;
-        let pick = Pick { ticket, hash: None, tried: &[] };
+        let hash = key(&upstream.policy().balance, source.received, source.client);
+        let pick = Pick { ticket, hash, tried: &[] };
         let choice = upstream.choose(pick).map_err(|nobody| match nobody {
             Nobody::AtLimit => MirrorResult::DroppedOverload,
             Nobody::NoEndpoints | Nobody::AllTried => MirrorResult::NoEndpoints,
         })?;
-        let mut copy = header::copy(request);
+        let mut copy = header::copy(source.request);
         filter::on_request(&mut copy, matched, level).map_err(|_| MirrorResult::Failed)?;
-        let header = header::fit(copy, upstream.protocol(), content).ok_or(MirrorResult::Failed)?;
+        let header = header::fit(copy, upstream.protocol(), source.content).ok_or(MirrorResult::Failed)?;
         Ok(Prepared { upstream: upstream.clone(), choice, header })
     }
 

@@ -64,10 +64,17 @@ impl Copy {
             result = &mut cut => return tally.end_with(result),
             connected = timeout_at(began + TIME_LIMIT, mirrors.connector.get_http_session(&*peer)) => connected,
         };
-        let Ok(Ok((mut session, reused))) = connected else {
-            choice.failed();
-            return tally.end_with(MirrorResult::ConnectFailed);
+        let (mut session, reused) = match connected {
+            Ok(Ok(connected)) => connected,
+            failed => {
+                if let Ok(Err(error)) = failed {
+                    choice.not_connected(&error);
+                }
+                choice.failed();
+                return tally.end_with(MirrorResult::ConnectFailed);
+            }
         };
+        choice.connected(reused, session.digest());
         let end = tokio::select! {
             biased;
             result = &mut cut => End::Broken(result),
