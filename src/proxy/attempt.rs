@@ -54,8 +54,12 @@ pub async fn begin(
 
     let forwarding =
         context.forwarding.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no upstream"))?;
-    let Some(address) = forwarding.next_endpoint(gateway.state.random()) else {
-        return Err(Error::new_up(ErrorType::ConnectError));
+    let address = match forwarding.next_endpoint(gateway.state.random()) {
+        Ok(address) => address,
+        Err(nobody) => {
+            context.failure = Some(Failure::nobody(nobody));
+            return Error::e_explain(ErrorType::ConnectError, "no endpoint for the next try");
+        }
     };
     let mut peer = upstream::peer::peer(address, &forwarding.upstream, &gateway.settings);
     if let Some(cause) = forwarding.cause.take() {
@@ -196,9 +200,11 @@ fn end_try(
     let (Some(forwarding), matched) = (&mut context.forwarding, &context.matched) else { return false };
     let blame = match failed {
         Some(Failed::Refused | Failed::Gone | Failed::Status(_)) => false,
-        Some(Failed::Connect | Failed::Reset | Failed::Slow) => true,
+        Some(Failed::Connect | Failed::Reset) => true,
+        // An answer that takes long may be long, or its client slow.
+        Some(Failed::Slow) => !forwarding.running.answered,
         // Of a request's time a later try has had but a part.
-        None => failure.reason == Reason::RequestTimeout && forwarding.failures() == 0,
+        None => failure.reason == Reason::RequestTimeout && !forwarding.running.answered && forwarding.failures() == 0,
     };
     forwarding.failed(failure.reason, blame);
     let Some(failed) = failed.filter(|_| !is_begun(session)) else { return false };

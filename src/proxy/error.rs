@@ -4,6 +4,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::deadline::Bound;
 use super::retry::Failed;
+use super::upstream::Nobody;
 use crate::telemetry::Reason;
 
 /// What a failure means to the client.
@@ -18,6 +19,14 @@ pub struct Failure {
 impl Failure {
     const fn answered(status: u16, reason: Reason) -> Self {
         Failure { status: Some(status), reason }
+    }
+
+    /// There is no endpoint to try.
+    pub const fn nobody(nobody: Nobody) -> Self {
+        match nobody {
+            Nobody::AtLimit => Failure::answered(503, Reason::Overloaded),
+            Nobody::NoEndpoints | Nobody::AllTried => Failure::answered(503, Reason::NoEndpoints),
+        }
     }
 
     /// A time is over.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::deadline::Limit;
 use super::retry::{Count, Facts, Failed, Verdict};
-use super::upstream::{Choice, Pick, Ticket, UpstreamLoad};
+use super::upstream::{Choice, Nobody, Pick, Ticket, UpstreamLoad};
 use crate::telemetry::{RetryCause, RetryMetrics};
 
 /// Bytes of the account of tries in the log.
@@ -52,7 +52,8 @@ pub struct Try {
     pub given_up: Option<u16>,
     /// Whether it goes on over a connection that took its time to come.
     pub goes_on: bool,
-    answered: bool,
+    /// Whether an answer has come.
+    pub answered: bool,
 }
 
 impl Forwarding {
@@ -78,20 +79,18 @@ impl Forwarding {
 
     /// The endpoint of the next try: the one that was chosen, or another one after a failure. Once all were tried it
     /// starts over, with the one that failed last at the end.
-    pub fn next_endpoint(&mut self, ticket: Ticket) -> Option<SocketAddr> {
-        let choose = |tried: &[SocketAddr]| self.upstream.choose(Pick { ticket, hash: self.hash, tried }).ok();
-        if self.choice.is_none() {
-            self.choice = choose(&self.tried);
-            if self.choice.is_none() {
-                let last = self.tried.last().copied();
-                self.tried.clear();
-                self.tried.extend(last);
-                self.choice = choose(&self.tried).or_else(|| choose(&[]));
-            }
-        }
-        let address = self.choice.as_ref()?.address;
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn next_endpoint(&mut self, ticket: Ticket) -> Result<SocketAddr, Nobody> {
+        let choice = match self.choice.take() {
+            Some(chosen) => chosen,
+            None => self.choose(ticket)?,
+        };
+        let address = choice.address;
+        self.choice = Some(choice);
         self.last = Some(address);
-        Some(address)
+        Ok(address)
     }
 
     /// The endpoint that is tried now.
@@ -101,7 +100,7 @@ impl Forwarding {
 
     /// The endpoint has answered, whatever the answer.
     pub fn answered(&mut self) {
-        if let Some(choice) = self.choice.as_ref().filter(|_| !self.running.answered) {
+        if let Some(choice) = &self.choice {
             choice.answered();
             self.running.answered = true;
         }
@@ -109,9 +108,9 @@ impl Forwarding {
 
     /// The try has failed. `word` says how, for the log; `blame` whether the endpoint is told so.
     pub fn failed(&mut self, word: impl std::fmt::Display, blame: bool) {
-        let answered = std::mem::take(&mut self.running).answered;
+        self.running = Try::default();
         let Some(choice) = self.choice.take() else { return };
-        if blame && !answered {
+        if blame {
             choice.failed();
         }
         self.failures += 1;
@@ -165,5 +164,17 @@ impl Forwarding {
     /// Since an endpoint was first chosen.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn choose(&mut self, ticket: Ticket) -> Result<Choice, Nobody> {
+        let of = |tried: &[SocketAddr]| self.upstream.choose(Pick { ticket, hash: self.hash, tried });
+        let untried = of(&self.tried);
+        if untried.is_ok() || self.tried.is_empty() {
+            return untried;
+        }
+        let last = self.tried.last().copied();
+        self.tried.clear();
+        self.tried.extend(last);
+        of(&self.tried).or_else(|_| of(&[]))
     }
 }
