@@ -82,7 +82,7 @@ impl Shows {
         match self {
             Shows::Body => &[],
             Shows::Header => &["-i"],
-            Shows::Upgrade => &["-i", "-N", "--max-time", "1"],
+            Shows::Upgrade => &["-i", "-N", "--max-time", "2"],
         }
     }
 
@@ -277,7 +277,7 @@ spec: {ports: [{port: 80}]}
                 "curl 'http://api.localhost:8080/orders?preview=true'",
                 "curl -H 'x-version: v2' http://shop.localhost:8080/",
                 "curl -X POST http://api.localhost:8080/orders",
-                "curl -i -N --max-time 1 -H 'upgrade: websocket' -H 'connection: Upgrade' -H 'sec-websocket-version: 13' \
+                "curl -i -N --max-time 2 -H 'upgrade: websocket' -H 'connection: Upgrade' -H 'sec-websocket-version: 13' \
                  -H 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==' http://chat.localhost:8080/chat",
                 "curl -i http://store.localhost:8080/",
                 "curl -k https://demo.apps.localhost:8443/",

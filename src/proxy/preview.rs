@@ -1,14 +1,17 @@
 //! What a rule would do to a request, with nothing sent: for `transom explain`. In come a rule, the match that won
 //! and the request; out goes the answer that the gateway would give by itself, or what a backend would be asked
-//! for. Every answer is made by the functions that serve traffic; which rule wins is for the router to say.
+//! for, and how an endpoint is doing. Every answer is made by the functions that serve traffic; which rule wins is for
+//! the router to say.
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::RequestHeader;
 
 use super::filter::{self, redirect::Asked};
+use super::upstream::seat;
 use crate::router::RouteMatch;
-use crate::snapshot::{Action, Filters, Rule};
+use crate::snapshot::health::Standing;
+use crate::snapshot::{Action, Endpoint, Filters, Rule};
 use crate::telemetry::Reason;
 
 /// A request to a listener, and the match that it won by.
@@ -54,6 +57,29 @@ pub struct Forwarded {
     pub host: String,
     /// Path and query.
     pub target: String,
+}
+
+/// How an endpoint is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointState {
+    /// It takes part.
+    Healthy,
+    /// Active checks hold it for ill.
+    Unhealthy,
+    /// It failed too often, and is left out for a while; or its time is over and one request may try it.
+    Ejected,
+}
+
+/// How an endpoint is doing, as far as this process knows.
+#[must_use]
+pub fn state(endpoint: &Endpoint) -> EndpointState {
+    if !endpoint.health.is_healthy() {
+        return EndpointState::Unhealthy;
+    }
+    match endpoint.health.standing(seat::now) {
+        Standing::Admitted => EndpointState::Healthy,
+        Standing::Due | Standing::Ejected => EndpointState::Ejected,
+    }
 }
 
 /// What the rule's filters answer by themselves: a preflight or a redirect; `None` where they let the request pass.

@@ -8,6 +8,7 @@ use super::filter::FilterView;
 use super::policy::PolicyView;
 use super::{AnswerView, percent};
 use crate::cli::sources;
+use crate::proxy::preview::{self, EndpointState};
 use crate::router::RouteMatch;
 use crate::snapshot::{Action, Endpoint, LocalAnswer, Rule, Share, Snapshot, Target, Upstream};
 use crate::telemetry::Reason;
@@ -24,6 +25,9 @@ pub struct BackendView {
     /// Those of the endpoints that health checks hold for ill; known to a running process alone.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     unhealthy: Vec<String>,
+    /// Those that are left out for a while because requests failed on them; known to a running process alone.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    ejected: Vec<String>,
     /// What is done after the rule's filters, if the share is drawn.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub filters: Vec<FilterView>,
@@ -66,7 +70,8 @@ impl BackendView {
                     name: upstream.map(|u| u.id.service.clone()),
                     port: upstream.map(|u| u.id.port),
                     weight: share.weight,
-                    unhealthy: upstream.map(unhealthy).unwrap_or_default(),
+                    unhealthy: upstream.map(|u| those(u, EndpointState::Unhealthy)).unwrap_or_default(),
+                    ejected: upstream.map(|u| those(u, EndpointState::Ejected)).unwrap_or_default(),
                     filters: FilterView::list(snapshot, filters, matches),
                     policy: upstream.and_then(|u| PolicyView::of(&u.policy)),
                     forwarded: None,
@@ -85,6 +90,7 @@ impl BackendView {
                     weight: share.weight,
                     endpoints: Vec::new(),
                     unhealthy: Vec::new(),
+                    ejected: Vec::new(),
                     filters: Vec::new(),
                     policy: None,
                     forwarded: None,
@@ -113,7 +119,13 @@ impl BackendView {
             return answer.to_string();
         }
         let said = |address: &String| {
-            if self.unhealthy.contains(address) { format!("{address} (unhealthy)") } else { address.clone() }
+            if self.unhealthy.contains(address) {
+                format!("{address} (unhealthy)")
+            } else if self.ejected.contains(address) {
+                format!("{address} (ejected)")
+            } else {
+                address.clone()
+            }
         };
         self.endpoints.iter().map(said).collect::<Vec<_>>().join(", ")
     }
@@ -139,8 +151,9 @@ pub fn endpoints(upstream: &Upstream) -> Vec<String> {
     upstream.endpoints.load().endpoints.iter().map(told).collect()
 }
 
-fn unhealthy(upstream: &Upstream) -> Vec<String> {
-    upstream.endpoints.load().endpoints.iter().filter(|endpoint| !endpoint.health.is_healthy()).map(told).collect()
+/// The endpoints in a state.
+fn those(upstream: &Upstream, wanted: EndpointState) -> Vec<String> {
+    upstream.endpoints.load().endpoints.iter().filter(|endpoint| preview::state(endpoint) == wanted).map(told).collect()
 }
 
 fn told(endpoint: &Endpoint) -> String {

@@ -288,6 +288,14 @@ fn an_upstream_that_is_treated_by_a_policy_says_how_and_which_endpoint_is_ill() 
             "connections": {"maxPerEndpoint": 3},
         })
     );
+    let health = snapshot.upstreams[at].endpoints.load().endpoints[0].health.clone();
+    health.judge(true);
+    assert!(health.eject(&Ejection::default(), Duration::from_hours(1)).is_some());
+    let (value, text) = explained(&snapshot, "http://api.localhost:8080/orders");
+    assert!(text.contains("default/orders:80 -> 127.0.0.1:4000 (ejected)\n"), "{text}");
+    assert_eq!(value["backends"][0]["ejected"], json!(["127.0.0.1:4000"]));
+    assert!(value["backends"][0].get("unhealthy").is_none(), "{value}");
+
     let again: PolicyView = serde_json::from_value(backend["policy"].clone()).unwrap();
     assert_eq!(serde_json::to_value(again).unwrap(), backend["policy"]);
 }
