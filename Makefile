@@ -38,7 +38,7 @@ bench: deps ## criterion benchmarks of router and translator, then start, memory
 check-upstream: deps ## `transom check` over the Gateway API's own examples and conformance manifests (needs Go)
 	@tests/upstream/check.sh
 
-schema: ## write config/schema again from the CRDs of the Gateway API (needs Python 3 with PyYAML, and Go)
+schema: ## write config/schema again from the CRDs of the Gateway API and our own (needs Python 3 with PyYAML, and Go)
 	@tools/schema/generate.sh
 
 fuzz: deps ## run each fuzz target for SECONDS_EACH (60) from its seeds (needs a nightly compiler and cargo-fuzz)

@@ -1,7 +1,7 @@
 //! What stands in for a cluster in a standalone run: echo backends and certificates asked for by annotation.
 //!
 //! `transom.dev/echo: NAME` on a Service asks for a backend inside the process, which becomes an EndpointSlice of
-//! the Service; `transom.dev/self-signed: HOSTS` on a Secret without `tls.crt` asks for a certificate made at the
+//! the Service (`NAME, NAME` for as many backends); `transom.dev/self-signed: HOSTS` on a Secret without `tls.crt` asks for a certificate made at the
 //! start. What comes in: batches from files, before they are applied. What goes out: the same batches with the
 //! missing objects in them. This room opens no socket (whoever calls starts the backends) and is used for files
 //! alone: in a cluster the annotations mean nothing.
@@ -17,7 +17,8 @@ use rustls_pki_types::ServerName;
 use crate::api::{EndpointSlice, Kind, Object, ObjectKey, ObjectMeta, ObjectRef, Secret, Service};
 use crate::store::{Batch, Event, SERVICE_NAME_LABEL};
 
-/// Annotation of a Service: the name by which its echo backend calls itself.
+/// Annotation of a Service: the name by which its echo backend calls itself, or several, separated by commas, for as
+/// many endpoints.
 pub const ECHO_ANNOTATION: &str = "transom.dev/echo";
 /// Annotation of a Secret: DNS names and IP addresses of its certificate, separated by commas.
 pub const SELF_SIGNED_ANNOTATION: &str = "transom.dev/self-signed";
@@ -56,7 +57,7 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct Standins {
     backends: BTreeMap<EchoBackend, SocketAddr>,
-    slices: BTreeMap<ObjectKey, ObjectRef>,
+    slices: BTreeMap<ObjectKey, Vec<ObjectRef>>,
     certificates: BTreeMap<(ObjectKey, String), (ByteString, ByteString)>,
 }
 
@@ -67,8 +68,8 @@ impl Standins {
         Standins::default()
     }
 
-    /// Completes a batch: an EndpointSlice after each Service that asks for a backend, a certificate in each Secret
-    /// that asks for one. `start` is called once for each new backend and gives the address that it accepts on.
+    /// Completes a batch: an EndpointSlice for each backend after the Service that asks for it, a certificate in each
+    /// Secret that asks for one. `start` is called once for each new backend and gives the address that it accepts on.
     pub fn complete(
         &mut self,
         batch: &mut Batch,
@@ -77,50 +78,50 @@ impl Standins {
         let mut refusals = Vec::new();
         let mut completed = Batch::with_capacity(batch.len());
         for mut event in batch.drain(..) {
-            let mut slice = None;
+            let mut slices = Vec::new();
             match &mut event {
-                Event::Apply(Object::Service(service)) => {
-                    slice = self.slice(service, start).unwrap_or_else(|refusal| {
-                        refusals.push(refusal);
-                        None
-                    });
-                }
+                Event::Apply(Object::Service(service)) => match self.slices(service, start) {
+                    Ok(changes) => slices = changes,
+                    Err(refusal) => refusals.push(refusal),
+                },
                 Event::Apply(Object::Secret(secret)) => refusals.extend(self.certify(secret).err()),
                 Event::Delete(ObjectRef { kind: Kind::Service, key }) => {
-                    slice = self.slices.remove(key).map(Event::Delete);
+                    slices = self.slices.remove(key).into_iter().flatten().map(Event::Delete).collect();
                 }
                 _ => {}
             }
             completed.push(event);
-            completed.extend(slice);
+            completed.extend(slices);
         }
         *batch = completed;
         refusals
     }
 
-    /// The change of the Service's own slice, if there is one.
-    fn slice(
+    /// The changes of the Service's own slices.
+    fn slices(
         &mut self,
         service: &Service,
         start: &mut dyn FnMut(&EchoBackend) -> std::io::Result<SocketAddr>,
-    ) -> Result<Option<Event>, Refusal> {
+    ) -> Result<Vec<Event>, Refusal> {
         let key = key_of(&service.metadata);
-        let Some(name) = annotation(&service.metadata, ECHO_ANNOTATION) else {
-            return Ok(self.slices.remove(&key).map(Event::Delete));
-        };
-        let backend = EchoBackend { service: key.clone(), name: name.to_owned() };
-        let address = match self.backends.get(&backend) {
-            Some(address) => *address,
-            None => start(&backend).map_err(|error| Refusal {
-                object: ObjectRef { kind: Kind::Service, key: key.clone() },
-                annotation: ECHO_ANNOTATION,
-                message: format!("the echo backend {name:?} cannot be started: {error}"),
-            })?,
-        };
-        self.backends.insert(backend, address);
-        let object = Object::EndpointSlice(Box::new(endpoints(service, &key, address)));
-        self.slices.insert(key, object.object_ref());
-        Ok(Some(Event::Apply(object)))
+        let mut slices = Vec::new();
+        for name in names(&service.metadata) {
+            let backend = EchoBackend { service: key.clone(), name };
+            let address = match self.backends.get(&backend) {
+                Some(address) => *address,
+                None => start(&backend).map_err(|error| Refusal {
+                    object: ObjectRef { kind: Kind::Service, key: key.clone() },
+                    annotation: ECHO_ANNOTATION,
+                    message: format!("the echo backend {:?} cannot be started: {error}", backend.name),
+                })?,
+            };
+            self.backends.insert(backend, address);
+            slices.push(Object::EndpointSlice(Box::new(endpoints(service, &key, slices.len(), address))));
+        }
+        let now: Vec<ObjectRef> = slices.iter().map(Object::object_ref).collect();
+        let before = if now.is_empty() { self.slices.remove(&key) } else { self.slices.insert(key, now.clone()) };
+        let gone = before.into_iter().flatten().filter(|slice| !now.contains(slice)).map(Event::Delete);
+        Ok(slices.into_iter().map(Event::Apply).chain(gone).collect())
     }
 
     /// Puts a certificate into a Secret that asks for one and has none.
@@ -157,12 +158,23 @@ fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
+/// The names of the backends that a Service asks for, each once.
+fn names(metadata: &ObjectMeta) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in annotation(metadata, ECHO_ANNOTATION).into_iter().flat_map(|names| names.split(',')) {
+        if !names.iter().any(|known| known == name.trim()) {
+            names.push(name.trim().to_owned());
+        }
+    }
+    names
+}
+
 fn key_of(metadata: &ObjectMeta) -> ObjectKey {
     crate::api::object::key_of(metadata)
 }
 
 /// One endpoint that answers on every port of the Service.
-fn endpoints(service: &Service, key: &ObjectKey, address: SocketAddr) -> EndpointSlice {
+fn endpoints(service: &Service, key: &ObjectKey, number: usize, address: SocketAddr) -> EndpointSlice {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let labels = [
         (SERVICE_NAME_LABEL.to_owned(), key.name.clone()),
@@ -171,7 +183,10 @@ fn endpoints(service: &Service, key: &ObjectKey, address: SocketAddr) -> Endpoin
     EndpointSlice {
         metadata: ObjectMeta {
             namespace: Some(key.namespace.clone()),
-            name: Some(format!("{}-transom-echo", key.name)),
+            name: Some(match number {
+                0 => format!("{}-transom-echo", key.name),
+                more => format!("{}-transom-echo-{more}", key.name),
+            }),
             labels: Some(labels.into()),
             ..ObjectMeta::default()
         },
@@ -286,6 +301,30 @@ mod tests {
             let slice = ObjectRef { kind: Kind::EndpointSlice, key: ObjectKey::new("n", "s-transom-echo") };
             assert_eq!(batch[1..], [Event::Delete(slice)]);
         }
+    }
+
+    #[test]
+    fn several_names_are_as_many_backends_and_what_is_no_longer_named_goes() {
+        let mut standins = Standins::new();
+        let mut port = 0;
+        let mut start = |_: &EchoBackend| {
+            port += 1;
+            Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+        };
+        let mut batch = vec![service(&json!({ECHO_ANNOTATION: "a, b,a"}))];
+        standins.complete(&mut batch, &mut start);
+        let [_, Event::Apply(Object::EndpointSlice(first)), Event::Apply(Object::EndpointSlice(second))] = &batch[..]
+        else {
+            panic!("{batch:?}")
+        };
+        let port_of = |slice: &EndpointSlice| slice.ports.as_ref().unwrap()[0].port;
+        assert_eq!((port_of(first), port_of(second)), (Some(1), Some(2)));
+        let mut batch = vec![service(&json!({ECHO_ANNOTATION: "b"}))];
+        standins.complete(&mut batch, &mut never);
+        let [_, Event::Apply(Object::EndpointSlice(only)), Event::Delete(gone)] = &batch[..] else {
+            panic!("{batch:?}")
+        };
+        assert_eq!((port_of(only), gone.key.name.as_str()), (Some(2), "s-transom-echo-1"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Our types carry every field of the Gateway API v1.7.0 schema, and fill in its defaults.
+//! Our types carry every field of the Gateway API v1.7.0 schema and of our own CRDs, and fill in its defaults.
 //!
-//! `tests/cases/api/fields.txt` lists the schema's fields; the manifests beside it, one a kind, use every one of them.
+//! `tests/cases/api/fields.txt` lists the schema's fields, those of our own kinds are read off `config/crd`; the
+//! manifests beside it, one a kind, use every one of them.
 //! `lastTransitionTime` is left out on purpose: the status writer sets it, `Condition` has none.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,11 +18,12 @@ use transom::api::gateway::Gateway;
 use transom::api::gateway_class::GatewayClass;
 use transom::api::grpc_route::GrpcRoute;
 use transom::api::http_route::HttpRoute;
-use transom::api::kind::GATEWAY_GROUP;
+use transom::api::kind::{GATEWAY_GROUP, TRANSOM_GROUP};
 use transom::api::l4_route::{TcpRoute, UdpRoute};
 use transom::api::listener_set::ListenerSet;
 use transom::api::reference_grant::ReferenceGrant;
 use transom::api::tls_route::TlsRoute;
+use transom::api::upstream_policy::UpstreamPolicy;
 
 #[test]
 fn a_manifest_with_every_field_survives_the_round_trip() {
@@ -105,8 +107,31 @@ fn schema() -> BTreeMap<Kind, Vec<Field>> {
             default: words.next().map(|d| serde_json::from_str(d).unwrap()),
         });
     }
-    assert_eq!(kinds.len(), 10);
+    let crd = fs::read_to_string(cases().join("../../../config/crd/upstreampolicies.yaml")).unwrap();
+    let crd: Value = serde_yaml::from_str(&crd).unwrap();
+    let fields = kinds.entry(Kind::find(TRANSOM_GROUP, "UpstreamPolicy").unwrap()).or_default();
+    let object = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    for part in ["spec", "status"] {
+        walk(&object["properties"][part], part, part == "spec", fields);
+    }
+    assert_eq!(kinds.len(), 11);
     kinds
+}
+
+/// Adds a field of a CRD and everything beneath it, as `fields.txt` would list them.
+fn walk(schema: &Value, path: &str, required: bool, fields: &mut Vec<Field>) {
+    if path.ends_with("lastTransitionTime") {
+        return;
+    }
+    let kind = schema["type"].as_str().unwrap().to_owned();
+    fields.push(Field { path: path.to_owned(), required, kind, default: schema.get("default").cloned() });
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let needed = schema["required"].as_array().is_some_and(|list| list.iter().any(|one| one == name));
+        walk(property, &format!("{path}.{name}"), needed, fields);
+    }
+    if let Some(items) = schema.get("items") {
+        walk(items, &format!("{path}[]"), true, fields);
+    }
 }
 
 /// An object with every field that is `wanted`, each list and map with one entry.
@@ -188,7 +213,8 @@ fn manifests() -> Vec<(String, Kind, Value)> {
         }
         for document in serde_yaml::Deserializer::from_str(&fs::read_to_string(&path).unwrap()) {
             let object = Value::deserialize(document).unwrap();
-            let kind = Kind::find(GATEWAY_GROUP, object["kind"].as_str().unwrap()).unwrap();
+            let (group, _) = object["apiVersion"].as_str().unwrap().split_once('/').unwrap();
+            let kind = Kind::find(group, object["kind"].as_str().unwrap()).unwrap();
             found.push((path.display().to_string(), kind, object));
         }
     }
@@ -215,6 +241,7 @@ fn round_trip(kind: Kind, object: &Value) -> Value {
         Kind::UdpRoute => through::<UdpRoute>(object),
         Kind::ReferenceGrant => through::<ReferenceGrant>(object),
         Kind::BackendTlsPolicy => through::<BackendTlsPolicy>(object),
+        Kind::UpstreamPolicy => through::<UpstreamPolicy>(object),
         other => panic!("{other} is k8s-openapi's"),
     }
 }

@@ -90,8 +90,14 @@ fn routes_stand_in_order_of_precedence() {
         let rows = rows.iter().filter(|row| row["listener"] == listener);
         rows.map(|row| format!("{} {}", row["route"]["name"].as_str().unwrap(), row["rule"]["index"])).collect()
     };
-    assert_eq!(of("http"), ["shop 0", "shop 1", "api 1", "api 2", "api 0", "welcome 0"]);
-    assert_eq!(of("https"), ["shop 0", "shop 1", "api 1", "api 2", "api 0", "apps 0", "welcome 0"]);
+    assert_eq!(
+        of("http"),
+        ["store 0", "chat 0", "chat 1", "shop 0", "shop 1", "api 1", "api 2", "api 0", "api 3", "welcome 0"]
+    );
+    assert_eq!(
+        of("https"),
+        ["store 0", "chat 0", "chat 1", "shop 0", "shop 1", "api 1", "api 2", "api 0", "api 3", "apps 0", "welcome 0"]
+    );
 }
 
 #[test]

@@ -67,6 +67,12 @@ impl Drop for Running {
     }
 }
 
+/// What a line prints.
+fn shell(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", &line.replacen("curl ", "curl -sS ", 1)]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// The quick start on loopback and on ports that are free.
 fn folder() -> Folder {
     let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -90,25 +96,37 @@ fn every_line_to_try_works_as_printed_and_an_interrupt_ends_with_0() {
     assert!(!text.contains('\x1b'), "no colours into a pipe");
     assert!(text.contains("default/quickstart  http"), "{text}");
     assert!(text.contains("shop-v1:80 90%, shop-v2:80 10%"), "{text}");
+    assert!(text.contains("301 redirect: host shop.localhost"), "{text}");
+    assert!(text.contains("URLRewrite prefix /v1 -> /"), "{text}");
     assert!(!text.contains("Problems"), "{text}");
 
     let tries: Vec<&str> =
         lines.iter().filter_map(|line| line.strip_prefix("  ")).filter(|l| l.starts_with("curl")).collect();
-    assert_eq!(tries.len(), 7, "{text}");
+    assert_eq!(tries.len(), 11, "{text}");
     let mut answered: BTreeMap<String, usize> = BTreeMap::new();
-    for line in &tries {
+    let (by_head, by_body): (Vec<&str>, Vec<&str>) = tries.iter().partition(|line| line.contains(" -i "));
+    for line in by_body {
         let output = Command::new("sh").args(["-c", &line.replace("curl ", "curl -sS --fail ")]).output().unwrap();
         let answer: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{line}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
         *answered.entry(answer["service"].as_str().unwrap().to_owned()).or_default() += 1;
     }
-    for service in ["apps", "orders", "orders-write", "shop-v2", "welcome"] {
+    for service in ["apps", "chat", "orders", "orders-write", "shop-v2", "welcome"] {
         assert!(answered.contains_key(service), "{service}: {answered:?}");
     }
+    let heads: Vec<String> = by_head.iter().map(|line| shell(line)).collect();
+    let [redirect, socket] = &heads[..] else { panic!("{heads:?}") };
+    let port = tries.iter().find_map(|line| line.strip_prefix("curl http://shop.localhost:")).unwrap();
+    assert!(redirect.starts_with("HTTP/1.1 301 "), "{redirect}");
+    assert!(
+        redirect.to_ascii_lowercase().contains(&format!("location: http://shop.localhost:{port}\r\n")),
+        "{redirect}"
+    );
+    assert!(socket.starts_with("HTTP/1.1 101 "), "{socket}");
+    assert!(socket.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "RFC 6455's own answer to its own key: {socket}");
 
     let admin = lines.iter().find_map(|line| line.strip_prefix("Admin:")).unwrap().split_whitespace().next().unwrap();
     let admin = admin.trim_end_matches("/metrics");
-    let port = tries.iter().find_map(|line| line.strip_prefix("curl http://shop.localhost:")).unwrap();
     let url = format!("http://shop.localhost:{port}");
     let asked = folder.run(&["explain", "GET", &url, "-H", "x-version: v2", "--admin", admin, "-o", "json"]);
     assert_eq!(asked.code, 0, "{asked:?}");

@@ -4,8 +4,12 @@
 
 #[path = "translate/endpoints.rs"]
 mod endpoints;
+#[path = "translate/filters.rs"]
+mod filters;
 #[path = "translate/load.rs"]
 mod load;
+#[path = "translate/policy.rs"]
+mod policy;
 #[path = "translate/properties.rs"]
 mod properties;
 #[path = "translate/render.rs"]

@@ -69,9 +69,9 @@ fn statuses<S: Serializer>(statuses: &Statuses, serializer: S) -> Result<S::Ok, 
     for (key, status) in listener_sets {
         list.serialize_element(&Entry { kind: "ListenerSet", namespace: &key.namespace, name: &key.name, status })?;
     }
-    for (key, status) in policies {
-        let (namespace, name) = (&key.namespace, &key.name);
-        list.serialize_element(&Entry { kind: "BackendTLSPolicy", namespace, name, status })?;
+    for (policy, status) in policies {
+        let (namespace, name) = (&policy.key.namespace, &policy.key.name);
+        list.serialize_element(&Entry { kind: policy.kind.name(), namespace, name, status })?;
     }
     list.end()
 }

@@ -40,6 +40,8 @@ pub enum Kind {
     /// `gateway.networking.k8s.io/BackendTLSPolicy`.
     #[serde(rename = "BackendTLSPolicy")]
     BackendTlsPolicy,
+    /// `transom.dev/UpstreamPolicy`, of Transom itself.
+    UpstreamPolicy,
     /// `v1/Namespace`, cluster-scoped.
     Namespace,
     /// `v1/Service`.
@@ -54,7 +56,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the data flow.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::GatewayClass,
         Kind::Gateway,
         Kind::ListenerSet,
@@ -65,6 +67,7 @@ impl Kind {
         Kind::UdpRoute,
         Kind::ReferenceGrant,
         Kind::BackendTlsPolicy,
+        Kind::UpstreamPolicy,
         Kind::Namespace,
         Kind::Service,
         Kind::EndpointSlice,
@@ -84,6 +87,7 @@ impl Kind {
         match self {
             Kind::Namespace | Kind::Service | Kind::Secret | Kind::ConfigMap => "",
             Kind::EndpointSlice => "discovery.k8s.io",
+            Kind::UpstreamPolicy => TRANSOM_GROUP,
             _ => GATEWAY_GROUP,
         }
     }
@@ -102,6 +106,7 @@ impl Kind {
             Kind::UdpRoute => "UDPRoute",
             Kind::ReferenceGrant => "ReferenceGrant",
             Kind::BackendTlsPolicy => "BackendTLSPolicy",
+            Kind::UpstreamPolicy => "UpstreamPolicy",
             Kind::Namespace => "Namespace",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
@@ -124,6 +129,7 @@ impl Kind {
             Kind::UdpRoute => "udproutes",
             Kind::ReferenceGrant => "referencegrants",
             Kind::BackendTlsPolicy => "backendtlspolicies",
+            Kind::UpstreamPolicy => "upstreampolicies",
             Kind::Namespace => "namespaces",
             Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
@@ -139,6 +145,7 @@ impl Kind {
             Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute | Kind::ReferenceGrant => &["v1", "v1beta1"],
             Kind::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
             Kind::BackendTlsPolicy => &["v1", "v1alpha3"],
+            Kind::UpstreamPolicy => &["v1alpha1"],
             Kind::TcpRoute | Kind::UdpRoute => &["v1", "v1alpha2"],
             _ => &["v1"],
         }

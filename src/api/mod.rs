@@ -20,6 +20,7 @@ pub mod reference_grant;
 pub mod seen;
 pub mod session_persistence;
 pub mod tls_route;
+pub mod upstream_policy;
 
 pub use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;

@@ -15,6 +15,7 @@ use super::l4_route::{TcpRoute, UdpRoute};
 use super::listener_set::ListenerSet;
 use super::reference_grant::ReferenceGrant;
 use super::tls_route::TlsRoute;
+use super::upstream_policy::UpstreamPolicy;
 use super::{ConfigMap, EndpointSlice, Kind, Namespace, ObjectMeta, Secret, Service};
 
 /// Namespace and name. Cluster-scoped objects have an empty namespace.
@@ -111,6 +112,7 @@ objects! {
     UdpRoute(UdpRoute),
     ReferenceGrant(ReferenceGrant),
     BackendTlsPolicy(BackendTlsPolicy),
+    UpstreamPolicy(UpstreamPolicy),
     Namespace(Namespace),
     Service(Service),
     EndpointSlice(EndpointSlice),

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::router::{Hostname, PathMatch, Pattern, RequestParts, RouteEntry, RouteMatch, ValueMatch};
-use crate::snapshot::{Bind, BindProtocol, Choice, Listener, RuleIndex, Snapshot};
+use crate::router::{HeaderMatch, Hostname, PathMatch, Pattern, RequestParts, RouteEntry, RouteMatch, ValueMatch};
+use crate::snapshot::{Action, Bind, BindProtocol, Choice, Listener, Rule, RuleIndex, Snapshot};
 
 /// One line a rule, on the first listener that serves it, and at least one line an HTTPS listener.
 #[must_use]
@@ -21,19 +22,25 @@ pub fn lines(snapshot: &Snapshot) -> Vec<String> {
             let before = lines.len();
             for entry in listener.routes.entries() {
                 if !seen.contains(&entry.value)
-                    && let Some(line) = line(*address, bind, listener, entry)
+                    && let Some(line) = line(snapshot, *address, bind, listener, entry)
                 {
                     seen.insert(entry.value);
                     lines.push(line);
                 }
             }
             if bind.protocol == BindProtocol::Https && lines.len() == before {
-                lines.extend(listener.routes.entries().find_map(|entry| line(*address, bind, listener, entry)));
+                lines.extend(
+                    listener.routes.entries().find_map(|entry| line(snapshot, *address, bind, listener, entry)),
+                );
             }
         }
     }
     lines
 }
+
+/// What a WebSocket client says beside `Upgrade: websocket` (RFC 6455, 4.1). The key is the RFC's own.
+const WEBSOCKET: [(HeaderName, &str); 3] =
+    [(CONNECTION, "Upgrade"), (SEC_WEBSOCKET_VERSION, "13"), (SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")];
 
 /// A request that an entry was made for.
 struct Example {
@@ -44,16 +51,64 @@ struct Example {
     headers: HeaderMap,
 }
 
-fn line(address: SocketAddr, bind: &Bind, listener: &Listener, entry: &RouteEntry<RuleIndex>) -> Option<String> {
+fn line(
+    snapshot: &Snapshot,
+    address: SocketAddr,
+    bind: &Bind,
+    listener: &Listener,
+    entry: &RouteEntry<RuleIndex>,
+) -> Option<String> {
+    let shows = Shows::of(snapshot, entry);
     // a name below the wildcard may be taken by a more specific hostname: then the next one is tried
     ["demo", "any", "some-host"].iter().find_map(|label| {
-        let example = Example::of(address, listener, entry, label)?;
-        example.leads_to(bind, listener, entry.value).then(|| example.line(address, bind.protocol))
+        let example = Example::of(address, listener, entry, label, shows)?;
+        example.leads_to(bind, listener, entry.value).then(|| example.line(address, bind.protocol, shows))
     })
 }
 
+/// What of an answer says most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// The body.
+    Body,
+    /// The header: of a redirect.
+    Header,
+    /// The header of an answer that does not end: of a WebSocket.
+    Upgrade,
+}
+
+impl Shows {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Shows::Body => &[],
+            Shows::Header => &["-i"],
+            Shows::Upgrade => &["-i", "-N", "--max-time", "2"],
+        }
+    }
+
+    fn of(snapshot: &Snapshot, entry: &RouteEntry<RuleIndex>) -> Shows {
+        let redirects = |rule: &Rule| matches!(rule.action, Action::Redirect(_));
+        let is_upgrade = |header: &HeaderMatch| {
+            header.name == UPGRADE && value(&header.value).is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+        };
+        if snapshot.rule(entry.value).is_some_and(redirects) {
+            Shows::Header
+        } else if entry.matches.headers.iter().any(is_upgrade) {
+            Shows::Upgrade
+        } else {
+            Shows::Body
+        }
+    }
+}
+
 impl Example {
-    fn of(address: SocketAddr, listener: &Listener, entry: &RouteEntry<RuleIndex>, label: &str) -> Option<Example> {
+    fn of(
+        address: SocketAddr,
+        listener: &Listener,
+        entry: &RouteEntry<RuleIndex>,
+        label: &str,
+        shows: Shows,
+    ) -> Option<Example> {
         let hostname = match (&entry.hostname, &listener.hostname) {
             (Some(route), Some(own)) => Some(route.intersection(own)?),
             (route, own) => route.as_ref().or(own.as_ref()).cloned(),
@@ -73,6 +128,9 @@ impl Example {
         let mut sent = HeaderMap::new();
         for header in headers {
             sent.insert(header.name.clone(), HeaderValue::from_str(&value(&header.value)?).ok()?);
+        }
+        if shows == Shows::Upgrade {
+            sent.extend(WEBSOCKET.map(|(name, value)| (name, HeaderValue::from_static(value))));
         }
         let query = query.iter().map(|q| Some((q.name.clone(), value(&q.value)?))).collect::<Option<Vec<_>>>()?;
         Some(Example { host, method: method.clone().unwrap_or(Method::GET), path, query, headers: sent })
@@ -106,10 +164,14 @@ impl Example {
         (!self.query.is_empty()).then(|| self.query.iter().map(pair).collect::<Vec<_>>().join("&"))
     }
 
-    fn line(&self, address: SocketAddr, protocol: BindProtocol) -> String {
+    fn line(&self, address: SocketAddr, protocol: BindProtocol, shows: Shows) -> String {
         let mut words = vec!["curl".to_owned()];
+        words.extend(shows.flags().iter().map(|flag| (*flag).to_owned()));
         if protocol == BindProtocol::Https {
             words.push("-k".to_owned());
+            if shows == Shows::Upgrade {
+                words.push("--http1.1".to_owned()); // HTTP/2 has no such upgrade
+            }
         }
         match self.method {
             Method::GET => {}
@@ -215,8 +277,13 @@ spec: {ports: [{port: 80}]}
                 "curl 'http://api.localhost:8080/orders?preview=true'",
                 "curl -H 'x-version: v2' http://shop.localhost:8080/",
                 "curl -X POST http://api.localhost:8080/orders",
+                "curl -i -N --max-time 2 -H 'upgrade: websocket' -H 'connection: Upgrade' -H 'sec-websocket-version: 13' \
+                 -H 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==' http://chat.localhost:8080/chat",
+                "curl -i http://store.localhost:8080/",
                 "curl -k https://demo.apps.localhost:8443/",
                 "curl http://api.localhost:8080/orders",
+                "curl http://api.localhost:8080/v1",
+                "curl http://chat.localhost:8080/chat",
                 "curl http://localhost:8080/",
                 "curl http://shop.localhost:8080/",
             ]

@@ -9,9 +9,9 @@ use super::paint::Paint;
 use super::settings::TranslatingSettings;
 use super::sources::Loaded;
 use super::table::Table;
-use super::view::{self, AnswerView, BackendView, MatchView, RouteView, RuleView};
+use super::view::{self, AnswerView, BackendView, FilterView, MatchView, RetryView, RouteView, RuleView, TimeoutsView};
 use super::{Failure, Outcome};
-use crate::snapshot::{Listener, RuleIndex, Snapshot};
+use crate::snapshot::{Listener, Rule, RuleIndex, Snapshot};
 
 /// Print the routing table in order of precedence: of two rows that take a request, the upper one answers it.
 #[derive(Debug, clap::Args)]
@@ -53,10 +53,21 @@ pub struct Row {
     pub route: RouteView,
     /// Which rule.
     pub rule: RuleView,
+    /// What is done on the way, in the order of the route.
+    pub filters: Vec<FilterView>,
+    /// Bounds in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsView>,
+    /// When it is sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryView>,
     /// Where it goes.
     pub backends: Vec<BackendView>,
     /// What the gateway answers by itself.
     pub answer: AnswerView,
+    /// The filters, in one cell.
+    #[serde(skip)]
+    pub filters_cell: String,
     /// The backends, in one cell.
     #[serde(skip)]
     pub backends_cell: String,
@@ -95,7 +106,9 @@ fn of_listener(snapshot: &Snapshot, bound: &str, listener: &Listener) -> Vec<Row
             (Some(route), Some(own)) => route.intersection(own).or_else(|| Some(route.clone())),
             (route, own) => route.clone().or_else(|| own.clone()),
         };
-        let backends = BackendView::all(snapshot, rule);
+        let backends = BackendView::all(snapshot, rule, &entry.matches);
+        let answer = AnswerView::of(rule, &backends);
+        let filters = FilterView::all(snapshot, rule, &entry.matches);
         Some(Row {
             gateway: format!("{}/{}", listener.id.namespace, listener.id.gateway),
             listener: listener.id.listener.clone(),
@@ -105,16 +118,37 @@ fn of_listener(snapshot: &Snapshot, bound: &str, listener: &Listener) -> Vec<Row
             matches: MatchView::of(&entry.matches),
             route: RouteView::of(rule),
             rule: RuleView::of(rule),
-            answer: AnswerView::of(rule, &backends),
+            timeouts: TimeoutsView::of(rule.timeouts),
+            retry: rule.retry.as_ref().map(RetryView::of),
+            filters_cell: filters_cell(&filters, &backends, rule),
+            backends_cell: backends_cell(&filters, &backends, &answer, rule),
+            filters,
+            answer,
             backends,
-            backends_cell: view::backends_cell(snapshot, rule),
         })
     };
     listener.routes.entries().filter_map(row).collect()
 }
 
+/// What is done on the way, in short: the rule's filters, its bounds, and the filters of its shares. A redirect is
+/// all that its rule does, and stands where others have their backends.
+fn filters_cell(filters: &[FilterView], backends: &[BackendView], rule: &Rule) -> String {
+    let filters = filters.iter().filter(|filter| !matches!(filter, FilterView::RequestRedirect { .. }));
+    let timeouts = (!rule.timeouts.is_none()).then(|| "timeouts".to_owned());
+    let retry = rule.retry.as_ref().map(|_| "retry".to_owned());
+    let shares = backends.iter().flat_map(|backend| &backend.filters);
+    let mut shares: Vec<String> = shares.map(|filter| format!("{} (share)", filter.brief())).collect();
+    shares.dedup();
+    filters.map(FilterView::brief).chain(timeouts).chain(retry).chain(shares).collect::<Vec<_>>().join(", ")
+}
+
+fn backends_cell(filters: &[FilterView], backends: &[BackendView], answer: &AnswerView, rule: &Rule) -> String {
+    let cell = view::cell(backends, answer, &rule.route.namespace);
+    filters.iter().find_map(FilterView::leads_to).map_or_else(|| cell.clone(), |to| format!("{cell}: {to}"))
+}
+
 fn text(rows: &[Row], paint: Paint) -> String {
-    let mut table = Table::new(&["LISTENER", "ADDRESS", "HOST", "PATH", "MATCH", "ROUTE", "BACKENDS"]);
+    let mut table = Table::new(&["LISTENER", "ADDRESS", "HOST", "PATH", "MATCH", "ROUTE", "FILTERS", "BACKENDS"]);
     for row in rows {
         table.push(vec![
             format!("{}/{}", row.gateway, row.listener),
@@ -123,8 +157,9 @@ fn text(rows: &[Row], paint: Paint) -> String {
             row.matches.path(),
             row.matches.rest(),
             format!("{} {}", row.route, row.rule),
+            row.filters_cell.clone(),
             row.backends_cell.clone(),
         ]);
     }
-    table.render(0, paint)
+    table.without_empty("FILTERS").render(0, paint)
 }

@@ -136,7 +136,7 @@ fn merged(rows: &[Row]) -> Vec<Merged> {
 }
 
 fn routes(rows: &[Merged], paint: Paint) -> String {
-    let mut table = Table::new(&["HOST", "PATH", "MATCH", "LISTENERS", "ROUTE", "BACKENDS"]);
+    let mut table = Table::new(&["HOST", "PATH", "MATCH", "LISTENERS", "ROUTE", "FILTERS", "BACKENDS"]);
     for Merged { row, listeners } in rows.iter().take(MOST_ROUTES) {
         table.push(vec![
             row.hostname.clone(),
@@ -144,10 +144,11 @@ fn routes(rows: &[Merged], paint: Paint) -> String {
             row.matches.rest(),
             listeners.join(", "),
             format!("{} {}", row.route, row.rule),
+            row.filters_cell.clone(),
             row.backends_cell.clone(),
         ]);
     }
-    let mut text = table.render(0, paint);
+    let mut text = table.without_empty("FILTERS").render(0, paint);
     if rows.len() > MOST_ROUTES {
         let _ = writeln!(text, "… and {} more: transom routes -f …", rows.len() - MOST_ROUTES);
     }
@@ -183,8 +184,8 @@ mod tests {
         assert!(!text.contains('\x1b'));
         for line in [
             "GATEWAY             LISTENER  ADDRESS  PROTOCOL  HOSTNAME  ROUTES",
-            "default/quickstart  http      *:8080   HTTP      *         3",
-            "default/quickstart  https     *:8443   HTTPS     *         4",
+            "default/quickstart  http      *:8080   HTTP      *         5",
+            "default/quickstart  https     *:8443   HTTPS     *         6",
         ] {
             assert!(text.contains(line), "{line}");
         }

@@ -27,6 +27,19 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// The table without the column of this heading, if nothing stands in it.
+    #[must_use]
+    pub fn without_empty(mut self, heading: &str) -> Table {
+        let Some(at) = self.headings.iter().position(|known| *known == heading) else { return self };
+        if self.rows.iter().all(|row| row.get(at).is_none_or(String::is_empty)) {
+            self.headings.remove(at);
+            for row in self.rows.iter_mut().filter(|row| at < row.len()) {
+                row.remove(at);
+            }
+        }
+        self
+    }
+
     /// The table as lines, each indented by `indent` spaces and without spaces at its end.
     #[must_use]
     pub fn render(&self, indent: usize, paint: Paint) -> String {
@@ -59,5 +72,16 @@ mod tests {
         table.push(vec!["wide cell".into(), String::new()]);
         table.push(vec!["é".into(), "x".into()]);
         assert_eq!(table.render(1, Paint::Plain), " A          LONG\n wide cell\n é          x\n");
+    }
+
+    #[test]
+    fn a_column_with_nothing_in_it_is_left_out_on_request() {
+        let table = || {
+            let mut table = Table::new(&["A", "B", "C"]);
+            table.push(vec!["1".into(), String::new(), "3".into()]);
+            table
+        };
+        assert_eq!(table().without_empty("B").render(0, Paint::Plain), "A  C\n1  3\n");
+        assert_eq!(table().without_empty("A").render(0, Paint::Plain), "A  B  C\n1     3\n");
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::Echo;
 use super::answer::TlsFacts;
 use super::body::hex;
+use super::failing::Failing;
 use super::request::{Peer, respond};
 use sha2::{Digest, Sha256};
 
@@ -41,13 +42,14 @@ const HEADER_FIELDS: usize = 256;
 /// Requests at a time on one h2 connection.
 const STREAMS: u32 = 256;
 
-/// Everything that one server spawned: counted, told to drain, and ended.
+/// Everything that one server spawned: counted, told to drain, and ended. And what its requests have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Tasks {
     tracker: TaskTracker,
     places: Arc<Semaphore>,
     draining: CancellationToken,
     at_once: CancellationToken,
+    failing: Arc<Failing>,
 }
 
 impl Tasks {
@@ -57,6 +59,7 @@ impl Tasks {
             places: Arc::new(Semaphore::new(CONNECTIONS)),
             draining,
             at_once: CancellationToken::new(),
+            failing: Arc::default(),
         }
     }
 
@@ -66,6 +69,10 @@ impl Tasks {
     {
         let at_once = self.at_once.clone();
         self.tracker.spawn(async move { at_once.run_until_cancelled(task).await.map(drop) });
+    }
+
+    pub(super) fn failing(&self) -> &Failing {
+        &self.failing
     }
 
     pub(super) fn draining(&self) -> &CancellationToken {

@@ -4,13 +4,15 @@
 //! JSON that says what the server saw, or as the very bytes. All input is bounded in bytes and time.
 //!
 //! Beside the echo, a client steers the answer: a path that ends in `/status/503` answers with that status,
-//! `?delay=1s` waits (GEP-2257, up to 60 s), `X-Echo-Set-Header: name: value` sets headers of the answer.
+//! `?delay=1s` waits (GEP-2257, up to 60 s), `X-Echo-Set-Header: name: value` sets headers of the answer, and `?fail=2`
+//! lets two of every three requests for the same path and query fail, with the path's status or 503.
 
 mod answer;
 mod body;
 mod connection;
 mod datagram;
 mod duration;
+mod failing;
 mod grpc;
 mod request;
 mod stream;

@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::answer::{Answer, TlsFacts};
 use super::body::{self, Body, Unread};
 use super::connection::Tasks;
+use super::failing::MOST;
 use super::{Echo, duration, grpc, websocket};
 
 /// The longest delay that a client can ask for.
@@ -45,7 +46,7 @@ pub(super) async fn respond(request: Request<Incoming>, peer: Arc<Peer>, tasks: 
         return grpc::answer(request, &peer.echo);
     }
     let (parts, incoming) = request.into_parts();
-    let wish = match Wish::read(&parts) {
+    let wish = match Wish::read(&parts, &tasks) {
         Ok(wish) => wish,
         Err(problem) => return refusal(StatusCode::BAD_REQUEST, &problem),
     };
@@ -78,12 +79,21 @@ fn json_response(status: StatusCode, json: Vec<u8>) -> Response<Body> {
 }
 
 impl Wish {
-    fn read(request: &Parts) -> Result<Self, String> {
-        Ok(Wish {
-            status: status(request.uri.path())?,
-            delay: delay(request.uri.query().unwrap_or_default())?,
-            headers: set_headers(&request.headers)?,
-        })
+    fn read(request: &Parts, tasks: &Tasks) -> Result<Self, String> {
+        let query = request.uri.query().unwrap_or_default();
+        let (delay, headers) = (delay(query)?, set_headers(&request.headers)?);
+        let status = match (status(request.uri.path())?, failures(query)?) {
+            (status, None) => status,
+            (status, Some(wanted)) => {
+                let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+                match tasks.failing().fails(target, wanted) {
+                    true if status == StatusCode::OK => StatusCode::SERVICE_UNAVAILABLE,
+                    true => status,
+                    false => StatusCode::OK,
+                }
+            }
+        };
+        Ok(Wish { status, delay, headers })
     }
 
     fn grant(self, json: Vec<u8>) -> Response<Body> {
@@ -113,6 +123,12 @@ fn status(path: &str) -> Result<StatusCode, String> {
         Ok(number @ 200..=599) if code.len() == 3 => StatusCode::from_u16(number).map_err(|error| error.to_string()),
         _ => Err(format!("`{code}` is not a status to answer with; allowed are 200 to 599")),
     }
+}
+
+fn failures(query: &str) -> Result<Option<u32>, String> {
+    let Some(text) = query.split('&').find_map(|pair| pair.strip_prefix("fail=")) else { return Ok(None) };
+    let wanted = text.parse().ok().filter(|wanted| *wanted <= MOST);
+    wanted.map(Some).ok_or_else(|| format!("`{text}` is not a number of failures; allowed are 0 to {MOST}"))
 }
 
 fn delay(query: &str) -> Result<Duration, String> {
@@ -167,6 +183,13 @@ mod tests {
         for path in ["/status/100", "/status/600", "/status/", "/status/x", "/status/0200"] {
             assert!(status(path).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_number_of_failures_is_bounded() {
+        assert_eq!(failures("a=b&fail=2"), Ok(Some(2)));
+        assert_eq!(failures("failed=2"), Ok(None));
+        assert!(failures("fail=101").is_err() && failures("fail=-1").is_err() && failures("fail=").is_err());
     }
 
     #[test]

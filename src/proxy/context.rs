@@ -1,16 +1,17 @@
 //! What a request carries through the phases: read once, then only added to.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::error::Failure;
+pub use super::forwarding::Forwarding;
+use super::mirror::Mirroring;
+use super::record::Unrecorded;
 use super::serving::{ListenerIndex, View};
-use super::upstream::{Choice, Pick, Ticket, UpstreamLoad};
-use crate::snapshot::{Listener, Rule, RuleIndex};
-use crate::telemetry::{ActiveRequest, ListenerLabels, Reason, RouteLabels};
-
-/// Endpoints that are tried for one request.
-const MAX_TRIES: usize = 3;
+use super::upstream::Choice;
+use crate::snapshot::filter::{Cors, Mirror};
+use crate::snapshot::{Action, Filter, Filters, Listener, Rule, RuleIndex, Target, Timeouts};
+use crate::telemetry::{ListenerLabels, Reason, Recorder, RouteLabels};
 
 /// A request on its way.
 #[derive(Debug)]
@@ -27,33 +28,45 @@ pub struct RequestContext {
     pub matched: Option<Matched>,
     /// Where it goes, if it goes anywhere.
     pub forwarding: Option<Forwarding>,
-    /// Counts it as long as it lasts.
-    _active: ActiveRequest,
+    /// Its copies for others.
+    pub mirroring: Mirroring,
+    /// Interim answers that came for it.
+    pub interim: u8,
+    /// What the last try that failed means to the client.
+    pub failure: Option<Failure>,
+    /// Status of the answer that is passed on; 0 before there is one.
+    pub code: u16,
+    /// When the last byte of its answer was sent, where that is not now.
+    pub ended: Option<Instant>,
+    /// Sees to it that it is recorded.
+    pub unrecorded: Unrecorded,
 }
 
-/// The listener that took a request, and the rule that matched. The view is the one that was current when the
-/// request was read; it is never looked up again.
+/// The listener that took a request, the rule that matched, and the share that was drawn. The view is the one that
+/// was current when the request was read; it is never looked up again.
 #[derive(Debug)]
 pub struct Matched {
     view: Arc<View>,
     listener: ListenerIndex,
     rule: Option<RuleIndex>,
+    /// Length of the prefix of the match that won, where a filter needs it.
+    prefix: Option<usize>,
+    /// Position of the share that was drawn, if it has filters of its own.
+    share: Option<usize>,
 }
 
-/// The way to an upstream.
-#[derive(Debug)]
-pub struct Forwarding {
-    /// Where it goes.
-    pub upstream: Arc<UpstreamLoad>,
-    started: Instant,
-    choice: Option<Choice>,
-    last: Option<SocketAddr>,
-    failed: Vec<SocketAddr>,
+/// Where a filter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// At the rule: for every request.
+    Rule,
+    /// At a share, below its rule: for what goes there.
+    Share,
 }
 
 impl RequestContext {
     /// A request whose header was just read.
-    pub fn new(active: ActiveRequest) -> Self {
+    pub fn new(recorder: Arc<Recorder>) -> Self {
         RequestContext {
             started: Instant::now(),
             reason: Reason::None,
@@ -61,8 +74,23 @@ impl RequestContext {
             host: String::new(),
             matched: None,
             forwarding: None,
-            _active: active,
+            mirroring: Mirroring::default(),
+            interim: 0,
+            failure: None,
+            code: 0,
+            ended: None,
+            unrecorded: Unrecorded::new(recorder),
         }
+    }
+
+    /// Bounds in time of the rule that matched.
+    pub fn timeouts(&self) -> Timeouts {
+        self.matched.as_ref().and_then(Matched::rule).map_or(Timeouts::default(), |rule| rule.timeouts)
+    }
+
+    /// The endpoint that is tried now.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.forwarding.as_ref()?.choice()
     }
 
     /// Names of the listener, for metrics and logs.
@@ -83,19 +111,10 @@ impl RequestContext {
     }
 }
 
-impl Drop for RequestContext {
-    fn drop(&mut self) {
-        // A panic ends this request's task alone (decision 12); it must not do so in silence.
-        if std::thread::panicking() {
-            tracing::error!(host = %self.host, route = ?self.route_labels(), "a request panicked");
-        }
-    }
-}
-
 impl Matched {
     /// A listener took it.
     pub fn new(view: Arc<View>, listener: ListenerIndex) -> Self {
-        Matched { view, listener, rule: None }
+        Matched { view, listener, rule: None, prefix: None, share: None }
     }
 
     /// A rule matched, too.
@@ -108,56 +127,71 @@ impl Matched {
         self.view.listener(self.listener)
     }
 
+    /// Notes the prefix of the match that won: how long it is, without a slash at its end.
+    pub fn won_by(&mut self, prefix: usize) {
+        self.prefix = Some(prefix);
+    }
+
+    /// A share with filters of its own was drawn: that of this position.
+    pub fn drew(&mut self, share: usize) {
+        self.share = Some(share);
+    }
+
     /// The rule.
     pub fn rule(&self) -> Option<&Rule> {
         self.view.rule(self.rule?)
     }
-}
 
-impl Forwarding {
-    /// To `upstream`, of which an endpoint was chosen.
-    pub fn new(upstream: Arc<UpstreamLoad>, choice: Choice) -> Self {
-        let last = Some(choice.address);
-        Forwarding { upstream, started: Instant::now(), choice: Some(choice), last, failed: Vec::new() }
+    /// Length of the prefix of the match that won, without a slash at its end, if it was noted.
+    pub fn prefix(&self) -> Option<usize> {
+        self.prefix
     }
 
-    /// The endpoint of the next try: the one that was chosen, or another one after a failure.
-    pub fn next_endpoint(&mut self, ticket: Ticket) -> Option<SocketAddr> {
-        if self.choice.is_none() {
-            self.choice = self.upstream.choose(Pick { ticket, hash: None, tried: &self.failed });
+    /// Whether there is any filter.
+    pub fn is_filtered(&self) -> bool {
+        self.share.is_some() || self.rule().is_some_and(|rule| !rule.filters.is_empty())
+    }
+
+    /// The filters: those of the rule, then those of the share.
+    pub fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.filters_to(Level::Share)
+    }
+
+    /// The rule's word on CORS.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.rule()?.filters.cors()
+    }
+
+    /// All of it is as it was at this moment.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// The filters down to a level.
+    pub fn filters_to(&self, level: Level) -> impl Iterator<Item = &Filter> {
+        let of_rule = self.rule().into_iter().flat_map(|rule| &rule.filters);
+        let of_share = if level == Level::Share { self.share_filters() } else { None };
+        of_rule.chain(of_share.into_iter().flatten())
+    }
+
+    /// Who gets a copy, and at which level that is said.
+    pub fn mirrors(&self) -> impl Iterator<Item = (Level, &Mirror)> {
+        let of_rule = self.rule().into_iter().flat_map(|rule| &rule.filters);
+        let of_share = self.share_filters().into_iter().flatten();
+        let all = of_rule.map(|filter| (Level::Rule, filter)).chain(of_share.map(|filter| (Level::Share, filter)));
+        all.filter_map(|(level, filter)| match filter {
+            Filter::Mirror(mirror) => Some((level, mirror)),
+            _ => None,
+        })
+    }
+
+    fn share_filters(&self) -> Option<&Filters> {
+        match &self.rule()?.action {
+            Action::Forward(shares) => match &shares.shares().get(self.share?)?.target {
+                Target::Upstream(_, filters) => Some(filters),
+                Target::Invalid { .. } => None,
+            },
+            Action::Redirect(_) | Action::Answer(_) => None,
         }
-        let address = self.choice.as_ref()?.address;
-        self.last = Some(address);
-        Some(address)
-    }
-
-    /// No connection to the endpoint could be had; whether another one is worth a try.
-    pub fn connect_failed(&mut self) -> bool {
-        if let Some(choice) = self.choice.take() {
-            self.failed.push(choice.address);
-        }
-        self.failed.len() < MAX_TRIES && self.upstream.has_other_than(&self.failed)
-    }
-
-    /// A connection ended before the request was processed: the next try goes to another endpoint, if there is one.
-    pub fn broke_off(&mut self) {
-        if !self.connect_failed() {
-            self.failed.clear();
-        }
-    }
-
-    /// Ends the work in flight.
-    pub fn done(&mut self) {
-        self.choice = None;
-    }
-
-    /// The endpoint that was tried last.
-    pub fn last_endpoint(&self) -> Option<SocketAddr> {
-        self.last
-    }
-
-    /// Since an endpoint was first chosen.
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
     }
 }

@@ -1,8 +1,10 @@
 //! From what failed to what is answered: one table.
 
-use http::Method;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
+use super::deadline::Bound;
+use super::retry::Failed;
+use super::upstream::Nobody;
 use crate::telemetry::Reason;
 
 /// What a failure means to the client.
@@ -18,19 +20,40 @@ impl Failure {
     const fn answered(status: u16, reason: Reason) -> Self {
         Failure { status: Some(status), reason }
     }
+
+    /// There is no endpoint to try.
+    pub const fn nobody(nobody: Nobody) -> Self {
+        match nobody {
+            Nobody::AtLimit => Failure::answered(503, Reason::Overloaded),
+            Nobody::NoEndpoints | Nobody::AllTried => Failure::answered(503, Reason::NoEndpoints),
+        }
+    }
+
+    /// A time is over.
+    pub const fn over(bound: Bound) -> Self {
+        match bound {
+            Bound::Request => Failure::answered(504, Reason::RequestTimeout),
+            Bound::Try => Failure::answered(504, Reason::BackendTimeout),
+        }
+    }
 }
 
-/// Whether a request whose answer has not begun may be sent again: only where nothing of it was processed.
-///
-/// An HTTP/2 endpoint says so itself (GOAWAY, REFUSED_STREAM), and then any request may. Where a connection just
-/// ended nobody says. If it was kept from before, the endpoint has most likely closed it for being idle, and an
-/// idempotent request is sent again; RFC 9110, 9.2.2: "A proxy MUST NOT automatically retry non-idempotent
-/// requests." If it was fresh, the endpoint has read the request and may have acted on it: even a safe one that
-/// brings an endpoint down must not visit the next.
-pub fn may_repeat(error: &Error, method: &Method, reused: bool) -> bool {
-    let ended = error.esource() == &ErrorSource::Upstream
-        && (error.retry == RetryType::ReusedOnly || *error.etype() == ErrorType::WriteError);
-    error.retry == RetryType::Decided(true) || (ended && reused && method.is_idempotent())
+/// How a try failed that had a connection; `None` where the endpoint is not to blame, but the client or we are.
+pub fn failed(error: &Error, reused: bool) -> Option<Failed> {
+    if error.retry == RetryType::Decided(true) {
+        return Some(Failed::Refused); // an HTTP/2 endpoint says so itself
+    }
+    if error.esource() != &ErrorSource::Upstream {
+        return None;
+    }
+    let ended = error.retry == RetryType::ReusedOnly || *error.etype() == ErrorType::WriteError;
+    Some(if ended && reused { Failed::Gone } else { Failed::Reset })
+}
+
+/// Whether an endpoint let Pingora's own timeout pass.
+pub fn is_slow(error: &Error) -> bool {
+    error.esource() == &ErrorSource::Upstream
+        && matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout)
 }
 
 /// | what failed | answer | reason |
@@ -53,7 +76,7 @@ pub fn classify(error: &Error) -> Failure {
 }
 
 /// Whether the failure was one of connecting: nothing of the request was sent.
-pub fn is_connect(kind: &ErrorType) -> bool {
+fn is_connect(kind: &ErrorType) -> bool {
     use ErrorType::{BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, SocketError};
     matches!(kind, ConnectTimedout | ConnectRefused | ConnectNoRoute | ConnectError | BindError | SocketError)
 }
@@ -89,21 +112,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_not_processed_is_sent_again() {
+    fn a_connection_that_was_kept_may_have_ended_before_the_request_came() {
         let mut ended = Error::new_up(ErrorType::ConnectionClosed);
         ended.retry = RetryType::ReusedOnly;
-        assert!(may_repeat(&ended, &Method::GET, true));
-        assert!(may_repeat(&ended, &Method::PUT, true));
-        assert!(!may_repeat(&ended, &Method::POST, true));
-        assert!(!may_repeat(&ended, &Method::GET, false));
-        assert!(!may_repeat(&ended, &Method::PUT, false));
-        let slow = Error::new_up(ErrorType::ReadTimedout);
-        assert!(!may_repeat(&slow, &Method::GET, true));
+        assert_eq!(failed(&ended, true), Some(Failed::Gone));
+        assert_eq!(failed(&ended, false), Some(Failed::Reset));
+        assert_eq!(failed(&Error::new_up(ErrorType::InvalidHTTPHeader), true), Some(Failed::Reset));
         let mut refused = Error::new_up(ErrorType::H2Error);
         refused.set_retry(true);
-        assert!(may_repeat(&refused, &Method::POST, false));
-        let client = Error::new_down(ErrorType::WriteError);
-        assert!(!may_repeat(&client, &Method::GET, true));
+        assert_eq!(failed(&refused, false), Some(Failed::Refused));
+        assert_eq!(failed(&Error::new_down(ErrorType::WriteError), true), None);
+        assert_eq!(failed(&Error::new_in(ErrorType::UnknownError), true), None);
     }
 
     #[test]

@@ -5,29 +5,43 @@
 //! [`start`] runs one data worker for each core. [`GatewayProxy`] is what Pingora calls in the phases of a request;
 //! each phase delegates.
 
+mod attempt;
 mod context;
+mod deadline;
+mod edge;
 mod error;
+mod filter;
+mod forwarding;
+mod interim;
 mod listener;
+mod mirror;
+pub mod preview;
+mod record;
 mod request;
 mod respond;
+mod retry;
 mod serving;
 mod settings;
 mod start;
 mod upstream;
 mod worker;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Version;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use context::{Forwarding, Matched, RequestContext};
+use context::{Level, Matched, RequestContext};
 use listener::connection::{Connection, Phase};
+use mirror::{Content, Mirrors, Source};
 use serving::WorkerState;
 use upstream::headers::{self, ClientSide};
 
@@ -35,14 +49,14 @@ pub use listener::{BindState, BoundAddresses};
 pub use settings::Settings;
 pub use start::{Drained, Proxy, start};
 
-use crate::snapshot::UpstreamProtocol;
-use crate::telemetry::{Recorder, RequestRecord};
+use crate::telemetry::Recorder;
 
 /// The phases of a request, in Pingora's order.
 pub struct GatewayProxy {
     state: Arc<WorkerState>,
+    mirrors: Arc<Mirrors>,
     settings: Arc<Settings>,
-    recorder: Recorder,
+    recorder: Arc<Recorder>,
 }
 
 #[async_trait]
@@ -50,7 +64,7 @@ impl ProxyHttp for GatewayProxy {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.recorder.begin())
+        RequestContext::new(self.recorder.clone())
     }
 
     /// No modules: compression and gRPC-web are not ours to add.
@@ -62,20 +76,19 @@ impl ProxyHttp for GatewayProxy {
         self.keep_alive(session);
         match request::admit(session.req_header_mut(), &connection, &self.state, context) {
             Ok(()) => Ok(false),
-            Err(refusal) => {
-                context.reason = refusal.reason;
-                respond::answer(session, refusal.status, refusal.reason).await.map(|()| true)
+            Err(answer) => {
+                context.reason = answer.reason;
+                respond::answer(session, answer, context).await.map(|()| true)
             }
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, context: &mut RequestContext) -> pingora::Result<Box<HttpPeer>> {
-        let forwarding =
-            context.forwarding.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no upstream"))?;
-        let Some(address) = forwarding.next_endpoint(self.state.random()) else {
-            return Err(Error::new_up(ErrorType::ConnectError));
-        };
-        Ok(upstream::peer::peer(address, &forwarding.upstream, &self.settings))
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        context: &mut RequestContext,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        attempt::begin(self, session, context).await
     }
 
     fn fail_to_connect(
@@ -85,9 +98,26 @@ impl ProxyHttp for GatewayProxy {
         context: &mut RequestContext,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let other = context.forwarding.as_mut().is_some_and(Forwarding::connect_failed);
-        error.set_retry(other && error::is_connect(error.etype()) && !session.as_ref().retry_buffer_truncated());
+        if let Some(choice) = context.choice() {
+            choice.not_connected(&error);
+        }
+        error.set_retry(attempt::connect_failed(self, session, context, &error));
         error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        _: &HttpPeer,
+        socket: RawFd,
+        digest: Option<&Digest>,
+        context: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        if let Some(choice) = context.choice() {
+            choice.connected(reused, digest);
+        }
+        attempt::connected(reused, socket, context)
     }
 
     async fn upstream_request_filter(
@@ -104,19 +134,57 @@ impl ProxyHttp for GatewayProxy {
             tls: connection.is_tls(),
         };
         headers::forward(request, client)?;
-        match context.forwarding.as_ref().map(|forwarding| forwarding.upstream.protocol()) {
-            Some(UpstreamProtocol::H2c) => headers::keep_trailers(request),
-            _ => Ok(()),
+        if let Some(matched) = &context.matched {
+            let content = if session.is_body_empty() { Content::None } else { Content::Body };
+            let source = Source { received: session.req_header(), request, client: client.address, content };
+            self.mirrors.forward(source, matched, &mut context.mirroring, || self.state.random());
+            filter::on_request(request, matched, Level::Share)?;
         }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        context.mirroring.pass(body.as_ref(), end);
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut RequestContext,
+    ) -> pingora::Result<()> {
+        attempt::answered(self, session, response, context)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut RequestContext,
+    ) -> pingora::Result<Option<Duration>> {
+        context.unrecorded.sent += body.as_ref().map_or(0, |body| body.len() as u64);
+        Ok(None)
     }
 
     async fn response_filter(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut RequestContext,
+        context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        headers::strip_hop_by_hop(response);
+        headers::answer(response, session.req_header())?;
+        interim::settle(session, response, &mut context.interim)?;
+        if let Some(matched) = &context.matched {
+            filter::on_answer(session.req_header(), response, matched)?;
+        }
         if connection(session)?.ends_soon() {
             session.set_keepalive(None); // it was not to end yet when the request came
         }
@@ -131,23 +199,20 @@ impl ProxyHttp for GatewayProxy {
         context: &mut RequestContext,
         reused: bool,
     ) -> Box<Error> {
-        let begun = is_begun(session) || session.as_ref().retry_buffer_truncated();
-        let again = !begun && error::may_repeat(&error, &session.req_header().method, reused);
-        if again && let Some(forwarding) = context.forwarding.as_mut() {
-            forwarding.broke_off();
-        }
-        error.set_retry(again);
+        error.set_retry(attempt::broke_off(self, session, context, &error, reused));
         error
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
-        let failure = error::classify(error);
+        let failure = context.failure.take().unwrap_or_else(|| error::classify(error));
+        let failure = attempt::exhausted(failure, context.forwarding.as_ref());
         context.reason = failure.reason;
-        context.error = Some(error.to_string());
+        context.error = Some(attempt::account(failure, error, context.forwarding.as_ref()));
         match failure.status {
             Some(status) if !is_begun(session) => {
                 session.set_keepalive(None);
-                let _ = respond::answer(session, status, failure.reason).await;
+                let _ = respond::answer(session, respond::Answer::new(status, failure.reason), context).await;
+                context.ended = Some(Instant::now());
                 if session.req_header().version != Version::HTTP_2 && !session.is_body_done() {
                     session.shutdown().await; // in stages: the client is still sending
                 }
@@ -164,36 +229,16 @@ impl ProxyHttp for GatewayProxy {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut RequestContext) {
-        let upstream_duration = context.forwarding.as_mut().map_or(Duration::ZERO, |forwarding| {
+        if !context.timeouts().is_none() {
+            deadline::disarm();
+        }
+        if let Some(forwarding) = &mut context.forwarding {
             forwarding.done();
-            forwarding.elapsed()
-        });
-        let Ok(connection) = connection(session) else { return };
-        let request = session.req_header();
-        let record = RequestRecord {
-            listener: context.listener_labels(),
-            route: context.route_labels(),
-            method: request.method.as_str(),
-            host: &context.host,
-            path: request.uri.path(),
-            protocol: match request.version {
-                Version::HTTP_2 => "HTTP/2",
-                Version::HTTP_10 => "HTTP/1.0",
-                _ => "HTTP/1.1",
-            },
-            tls: connection.is_tls(),
-            code: session.response_written().map_or(0, |response| response.status.as_u16()),
-            reason: context.reason,
-            client: Some(connection.peer),
-            upstream: context.forwarding.as_ref().and_then(Forwarding::last_endpoint),
-            duration: context.started.elapsed(),
-            upstream_duration,
-            bytes_received: session.body_bytes_read() as u64,
-            bytes_sent: session.body_bytes_sent() as u64,
-            error: context.error.as_deref(),
-        };
-        self.recorder.record(&record);
-        connection.enter(Phase::Idle);
+        }
+        context.record(session);
+        if let Ok(connection) = connection(session) {
+            connection.enter(Phase::Idle);
+        }
     }
 
     /// What failed is in the request's record; Pingora need not log it again.

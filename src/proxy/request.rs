@@ -1,7 +1,9 @@
-//! From a request that was read to where it goes: host and path in their one form, listener, rule, share, endpoint.
+//! From a request that was read to where it goes: host and path in their one form, listener, rule, share, endpoint;
+//! or to the answer that it gets here.
 //! Synchronous: nothing here waits.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST};
@@ -9,28 +11,24 @@ use http::{HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 
 use super::context::{Forwarding, Matched, RequestContext};
+use super::filter::{self, redirect::Asked};
 use super::listener::connection::{Connection, Security};
+use super::respond::Answer;
 use super::serving::{ListenerIndex, View, WorkerState};
-use super::upstream::Pick;
+use super::upstream::{Nobody, Pick, Ticket, headers, key};
 use crate::router::{RequestParts, normalise_host, path};
-use crate::snapshot::{Action, Bind, Choice, LocalAnswer, UpstreamIndex};
+use crate::snapshot::{
+    Action, Bind, Choice, Filters, Listener, LocalAnswer, Share, Target, UpstreamIndex, UpstreamProtocol,
+    WeightedUpstreams,
+};
 use crate::telemetry::Reason;
-
-/// Why a request is answered here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status.
-    pub status: u16,
-    /// The word for it.
-    pub reason: Reason,
-}
 
 /// Bytes of a request's target.
 const TARGET_LIMIT: usize = 16 * 1024;
 /// Fields of a request's header block.
 const FIELD_LIMIT: usize = 128;
 
-const INVALID: Refusal = Refusal { status: 400, reason: Reason::RequestInvalid };
+const INVALID: Answer = Answer::new(400, Reason::RequestInvalid);
 
 /// Finds where a request goes and notes it in the context. Host and path of the request are brought into the one
 /// form that is matched and forwarded alike.
@@ -42,15 +40,15 @@ pub fn admit(
     connection: &Connection,
     state: &WorkerState,
     context: &mut RequestContext,
-) -> Result<(), Refusal> {
+) -> Result<(), Answer> {
     if request.method == Method::CONNECT {
-        return Err(Refusal { status: 405, reason: Reason::RequestInvalid });
+        return Err(Answer::new(405, Reason::RequestInvalid));
     }
     if request.raw_path().len() > TARGET_LIMIT {
-        return Err(Refusal { status: 414, reason: Reason::HeaderTooLarge });
+        return Err(Answer::new(414, Reason::HeaderTooLarge));
     }
     if request.headers.len() > FIELD_LIMIT {
-        return Err(Refusal { status: 431, reason: Reason::HeaderTooLarge });
+        return Err(Answer::new(431, Reason::HeaderTooLarge));
     }
     if !has_plain_length(request) {
         return Err(INVALID);
@@ -58,7 +56,7 @@ pub fn admit(
     context.host = settle_host(request)?;
     settle_path(request)?;
     let view = state.view();
-    let bind = view.bind(&connection.bind).ok_or(Refusal { status: 404, reason: Reason::NoListener })?;
+    let bind = view.bind(&connection.bind).ok_or(Answer::new(404, Reason::NoListener))?;
     let at = |index| ListenerIndex { bind: connection.bind, index };
     let at = match listener(bind, &connection.security, &context.host) {
         Ok(index) => at(index),
@@ -67,7 +65,7 @@ pub fn admit(
             return Err(refusal);
         }
     };
-    let listener = view.listener(at).ok_or(Refusal { status: 404, reason: Reason::NoListener })?;
+    let listener = view.listener(at).ok_or(Answer::new(404, Reason::NoListener))?;
     let matched = context.matched.insert(Matched::new(view.clone(), at));
 
     let parts = RequestParts {
@@ -77,29 +75,95 @@ pub fn admit(
         query: request.uri.query(),
         headers: &request.headers,
     };
-    let rule = listener.routes.value_for(&parts).copied().ok_or(Refusal { status: 404, reason: Reason::NoRoute })?;
+    let rule = listener.routes.value_for(&parts).copied().ok_or(Answer::new(404, Reason::NoRoute))?;
     matched.found(rule);
-    let rule = view.rule(rule).ok_or(Refusal { status: 500, reason: Reason::Internal })?;
-    let upstream = match &rule.action {
-        Action::Forward(shares) => shares.pick(state.random().0).and_then(|share| share.target.upstream()),
-        Action::Redirect(redirect) => return Err(Refusal { status: redirect.status, reason: Reason::Redirect }),
-        Action::Answer(LocalAnswer::InvalidBackend) => None,
-        Action::Answer(LocalAnswer::FilterFailed) => {
-            return Err(Refusal { status: 500, reason: Reason::FilterFailed });
+    let rule = view.rule(rule).ok_or(Answer::new(500, Reason::Internal))?;
+    if let Some(answer) = rule.filters.cors().and_then(|cors| filter::cors::preflight(cors, request)) {
+        return Err(answer);
+    }
+    let prefix = || won_prefix(listener, &parts);
+    match &rule.action {
+        Action::Forward(shares) => {
+            let drawn = draw(shares, state.random())?;
+            if filter::need_prefix(&rule.filters) || filter::need_prefix(drawn.filters) {
+                matched.won_by(prefix()?);
+            }
+            if !drawn.filters.is_empty() {
+                matched.drew(drawn.position);
+            }
+            let forwarding = forwarding(&view, drawn.upstream, state, request, connection.peer.ip())?;
+            if forwarding.upstream.protocol() == UpstreamProtocol::H2c && headers::is_grpc_without_trailers(request) {
+                return Err(Answer::new(505, Reason::RequestInvalid));
+            }
+            context.forwarding = Some(forwarding);
+            Ok(())
         }
-    };
-    context.forwarding = Some(forwarding(&view, upstream, state)?);
-    Ok(())
+        Action::Redirect(redirect) => {
+            let asked = Asked {
+                tls: connection.is_tls(),
+                host: parts.host,
+                port: listener.port,
+                port_offset: view.port_offset(),
+                path: parts.path,
+                query: parts.query,
+                prefix: if filter::redirect::needs_prefix(redirect) { Some(prefix()?) } else { None },
+            };
+            Err(filter::redirect::answer(redirect, asked))
+        }
+        Action::Answer(answer) => Err(invalid(*answer)),
+    }
 }
 
-fn forwarding(view: &Arc<View>, upstream: Option<UpstreamIndex>, state: &WorkerState) -> Result<Forwarding, Refusal> {
-    let upstream = upstream
-        .and_then(|index| view.upstream(index))
-        .ok_or(Refusal { status: 500, reason: Reason::InvalidBackend })?;
-    let choice = upstream
-        .choose(Pick { ticket: state.random(), hash: None, tried: &[] })
-        .ok_or(Refusal { status: 503, reason: Reason::NoEndpoints })?;
-    Ok(Forwarding::new(upstream.clone(), choice))
+/// A share that was drawn.
+struct Drawn<'a> {
+    upstream: UpstreamIndex,
+    filters: &'a Filters,
+    /// Which one it is.
+    position: usize,
+}
+
+/// Draws a share by weight.
+fn draw(shares: &WeightedUpstreams, ticket: Ticket) -> Result<Drawn<'_>, Answer> {
+    let share = shares.pick(ticket.0).ok_or_else(|| invalid(LocalAnswer::InvalidBackend))?;
+    match &share.target {
+        Target::Upstream(upstream, filters) => {
+            let is_it = |other: &Share| std::ptr::eq(other, share);
+            let position = if filters.is_empty() { None } else { shares.shares().iter().position(is_it) };
+            Ok(Drawn { upstream: *upstream, filters, position: position.unwrap_or_default() })
+        }
+        Target::Invalid { answer, .. } => Err(invalid(*answer)),
+    }
+}
+
+/// Length of the prefix of the match that won.
+fn won_prefix(listener: &Listener, parts: &RequestParts<'_>) -> Result<usize, Answer> {
+    let won = listener.routes.find(parts).and_then(|entry| filter::prefix_length(&entry.matches.path));
+    // The translator takes no such rule; another path than the one asked for must not be guessed.
+    won.ok_or_else(|| invalid(LocalAnswer::FilterFailed))
+}
+
+/// "Matching rule without usable backend 500, never fall through to another rule" (gateway-api.md 6.1).
+fn invalid(answer: LocalAnswer) -> Answer {
+    match answer {
+        LocalAnswer::InvalidBackend => Answer::new(500, Reason::InvalidBackend),
+        LocalAnswer::FilterFailed => Answer::new(500, Reason::FilterFailed),
+    }
+}
+
+fn forwarding(
+    view: &Arc<View>,
+    upstream: UpstreamIndex,
+    state: &WorkerState,
+    request: &RequestHeader,
+    client: IpAddr,
+) -> Result<Forwarding, Answer> {
+    let upstream = view.upstream(upstream).ok_or_else(|| invalid(LocalAnswer::InvalidBackend))?;
+    let hash = key(&upstream.policy().balance, request, client);
+    let choice = upstream.choose(Pick { ticket: state.random(), hash, tried: &[] }).map_err(|nobody| match nobody {
+        Nobody::AtLimit => Answer::new(503, Reason::Overloaded),
+        Nobody::NoEndpoints | Nobody::AllTried => Answer::new(503, Reason::NoEndpoints),
+    })?;
+    Ok(Forwarding::new(upstream.clone(), choice, hash))
 }
 
 /// Index of the listener of a bind that takes the request.
@@ -107,17 +171,17 @@ fn forwarding(view: &Arc<View>, upstream: Option<UpstreamIndex>, state: &WorkerS
 /// In cleartext it is the one whose hostname takes the host best, and only that one (listener isolation). Over TLS
 /// the server name has chosen already; where the host would have chosen another one, the request is misdirected,
 /// and is counted for the listener of the server name.
-fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, (Option<u32>, Refusal)> {
-    let no_listener = (None, Refusal { status: 404, reason: Reason::NoListener });
+fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, (Option<u32>, Answer)> {
+    const NO_LISTENER: (Option<u32>, Answer) = (None, Answer::new(404, Reason::NoListener));
     let by_sni = match security {
         Security::Plain => None,
         // The listener may have gone since the handshake.
-        Security::Tls { sni } => Some(bind.listener_for_sni(sni.as_deref()).ok_or(no_listener)?),
+        Security::Tls { sni } => Some(bind.listener_for_sni(sni.as_deref()).ok_or(NO_LISTENER)?),
     };
     match bind.choose(by_sni, host) {
-        Choice::Listener(_) => by_sni.or_else(|| bind.by_host.find(host).copied()).ok_or(no_listener),
-        Choice::NoListener => Err(no_listener),
-        Choice::Misdirected(_) => Err((by_sni, Refusal { status: 421, reason: Reason::Misdirected })),
+        Choice::Listener(_) => by_sni.or_else(|| bind.by_host.find(host).copied()).ok_or(NO_LISTENER),
+        Choice::NoListener => Err(NO_LISTENER),
+        Choice::Misdirected(_) => Err((by_sni, Answer::new(421, Reason::Misdirected))),
     }
 }
 
@@ -132,7 +196,7 @@ fn has_plain_length(request: &RequestHeader) -> bool {
 
 /// The host that is matched. HTTP/2's `:authority`, and the host of an HTTP/1.0 client's absolute target, become
 /// `Host`, which is what an HTTP/1 upstream is told.
-fn settle_host(request: &mut RequestHeader) -> Result<String, Refusal> {
+fn settle_host(request: &mut RequestHeader) -> Result<String, Answer> {
     let authority = match request.version {
         Version::HTTP_2 => request.uri.authority().map(|authority| authority.as_str().to_owned()),
         Version::HTTP_10 => absolute_authority(request),
@@ -162,7 +226,7 @@ fn absolute_authority(request: &RequestHeader) -> Option<String> {
 }
 
 /// The path that is matched and forwarded. An absolute target is forwarded in its short form.
-fn settle_path(request: &mut RequestHeader) -> Result<(), Refusal> {
+fn settle_path(request: &mut RequestHeader) -> Result<(), Answer> {
     let raw = std::str::from_utf8(request.raw_path()).map_err(|_| INVALID)?;
     let sent = request.uri.path();
     let normal = path::normalise_for(&request.method, sent).map_err(|_| INVALID)?;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
-use http::{HeaderValue, Method, Version};
+use http::{HeaderName, HeaderValue, Method, Version};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use super::context::RequestContext;
+use super::filter;
 use crate::telemetry::Reason;
 
 /// Bytes of an unwanted body that are read to keep the connection.
@@ -16,31 +18,74 @@ const DRAIN_LIMIT: usize = 64 * 1024;
 /// Time for them.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// Answers with `status` and `reason`. The connection is kept if the request's body is small enough to be read.
+/// An answer of the gateway's own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The word for it.
+    pub reason: Reason,
+    /// Headers beside those that every such answer has. A name may repeat.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    /// A status and the word for it.
+    pub const fn new(status: u16, reason: Reason) -> Self {
+        Answer { status, reason, headers: Vec::new() }
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+/// Answers; the filters of the rule that matched have their say. The connection is kept if the request's body is
+/// small enough to be read.
 ///
 /// # Errors
 /// The client cannot be written to.
-pub async fn answer(session: &mut Session, status: u16, reason: Reason) -> pingora::Result<()> {
+pub async fn answer(session: &mut Session, answer: Answer, context: &RequestContext) -> pingora::Result<()> {
     drain(session).await;
-    if let Some(code) = grpc_status(session, reason) {
-        return answer_grpc(session, code, reason).await;
+    let reason = answer.reason;
+    let (mut header, body) = match grpc_status(session, answer.status, reason) {
+        Some(code) => (grpc_header(session, code, reason)?, None),
+        None => plain(answer)?,
+    };
+    if let Some(matched) = &context.matched {
+        filter::on_own_answer(session.req_header(), &mut header, reason, matched)?;
     }
-    let body = Bytes::from(format!("{status} {reason}\n"));
-    let mut header = Box::new(ResponseHeader::build(status, Some(4))?);
-    header.insert_header(CONTENT_TYPE, HeaderValue::from_static("text/plain"))?;
-    header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    // An error of this moment must not be kept by a cache on the way.
-    header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    if session.req_header().method == Method::HEAD {
+    let Some(body) = body.filter(|_| session.req_header().method != Method::HEAD) else {
         session.write_response_header(header, true).await?;
         return session.finish_body().await;
-    }
+    };
     session.write_response_header(header, false).await?;
     session.write_response_body(Some(body), true).await
 }
 
+fn plain(answer: Answer) -> pingora::Result<(Box<ResponseHeader>, Option<Bytes>)> {
+    let mut header = Box::new(ResponseHeader::build(answer.status, Some(4 + answer.headers.len()))?);
+    // RFC 9110, 15.3.5: a 204 has no content, and 8.6: "MUST NOT send a Content-Length header field".
+    let body = (answer.status != 204).then(|| Bytes::from(format!("{} {}\n", answer.status, answer.reason)));
+    if let Some(body) = &body {
+        header.insert_header(CONTENT_TYPE, HeaderValue::from_static("text/plain"))?;
+        header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    if answer.status >= 400 {
+        // An error of this moment must not be kept by a cache on the way.
+        header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    }
+    for (name, value) in answer.headers {
+        header.append_header(name, value)?;
+    }
+    Ok((header, body))
+}
+
 /// A gRPC client reads nothing but `grpc-status`.
-async fn answer_grpc(session: &mut Session, code: u8, reason: Reason) -> pingora::Result<()> {
+fn grpc_header(session: &Session, code: u8, reason: Reason) -> pingora::Result<Box<ResponseHeader>> {
     let mut header = Box::new(ResponseHeader::build(200, Some(4))?);
     header.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
     header.insert_header("grpc-status", HeaderValue::from(u16::from(code)))?;
@@ -48,11 +93,10 @@ async fn answer_grpc(session: &mut Session, code: u8, reason: Reason) -> pingora
     if session.req_header().version != Version::HTTP_2 {
         header.insert_header(CONTENT_LENGTH, HeaderValue::from(0))?;
     }
-    session.write_response_header(header, true).await?;
-    session.finish_body().await
+    Ok(header)
 }
 
-fn grpc_status(session: &Session, reason: Reason) -> Option<u8> {
+fn grpc_status(session: &Session, status: u16, reason: Reason) -> Option<u8> {
     let kind = session.req_header().headers.get(CONTENT_TYPE)?.as_bytes();
     if !kind.starts_with(b"application/grpc") || kind.starts_with(b"application/grpc-web") {
         return None;
@@ -60,7 +104,12 @@ fn grpc_status(session: &Session, reason: Reason) -> Option<u8> {
     match reason {
         Reason::NoListener | Reason::NoRoute => Some(12), // UNIMPLEMENTED
         Reason::RequestTimeout | Reason::BackendTimeout | Reason::ConnectTimeout => Some(4), // DEADLINE_EXCEEDED
-        Reason::InvalidBackend | Reason::NoEndpoints | Reason::ConnectFailed | Reason::UpstreamReset => Some(14),
+        Reason::RetryExhausted if status == 504 => Some(4),
+        Reason::InvalidBackend
+        | Reason::NoEndpoints
+        | Reason::ConnectFailed
+        | Reason::UpstreamReset
+        | Reason::RetryExhausted => Some(14), // UNAVAILABLE
         _ => None, // a 421 or 400 is read as HTTP
     }
 }
@@ -68,6 +117,9 @@ fn grpc_status(session: &Session, reason: Reason) -> Option<u8> {
 /// Reads a small body that nobody wants: HTTP/1 must, to find the next request behind it.
 async fn drain(session: &mut Session) {
     let request = session.req_header();
+    if session.get_keepalive().is_none() {
+        return; // nothing is to come after it
+    }
     if request.version == Version::HTTP_2 || request.headers.contains_key(EXPECT) || session.is_body_done() {
         return;
     }

@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use rustls::ServerConfig;
 
+use super::upstream::balance::Ties;
+use super::upstream::ring::RingShelf;
 use super::upstream::{Ticket, UpstreamLoad};
 use crate::router::HostMap;
-use crate::snapshot::{Bind, Listener, Rule, Snapshot, UpstreamId, UpstreamIndex};
+use crate::snapshot::{Bind, Listener, Rule, Snapshot, Upstream, UpstreamId, UpstreamIndex};
+use crate::telemetry::{Recorder, UpstreamLabels};
 
 /// A snapshot with all that serving it needs beyond.
 #[derive(Debug, Default)]
@@ -46,15 +49,24 @@ pub struct ListenerIndex {
 }
 
 /// The loads of a worker's upstreams, which outlive views.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LoadRegistry {
     by_id: HashMap<UpstreamId, Arc<UpstreamLoad>>,
+    worker: usize,
+    recorder: Recorder,
+    rings: RingShelf,
+    h2_streams: usize,
 }
 
 impl View {
     /// A bind by the address that accepted.
     pub fn bind(&self, address: &SocketAddr) -> Option<&Bind> {
         self.serving.snapshot.binds.get(address)
+    }
+
+    /// By how much ports below 1024 are bound higher than listeners say.
+    pub fn port_offset(&self) -> u16 {
+        self.serving.snapshot.port_offset
     }
 
     /// TLS of a bind.
@@ -70,6 +82,11 @@ impl View {
     /// A rule.
     pub fn rule(&self, index: crate::snapshot::RuleIndex) -> Option<&Rule> {
         self.serving.snapshot.rule(index)
+    }
+
+    /// Who an upstream is.
+    pub fn upstream_id(&self, index: UpstreamIndex) -> Option<&UpstreamId> {
+        self.serving.snapshot.upstreams.get(index.0 as usize).map(|upstream| &upstream.id)
     }
 
     /// The worker's load of an upstream.
@@ -115,14 +132,35 @@ impl WorkerState {
 }
 
 impl LoadRegistry {
-    fn of(&mut self, upstream: &crate::snapshot::Upstream) -> Arc<UpstreamLoad> {
-        match self.by_id.get(&upstream.id) {
-            Some(load) if load.follows(&upstream.endpoints) => load.clone(),
-            _ => {
-                let load = Arc::new(UpstreamLoad::new(upstream));
-                self.by_id.insert(upstream.id.clone(), load.clone());
-                load
+    /// Those of one worker. Up to `h2_streams` requests share an HTTP/2 connection to an endpoint.
+    pub fn new(worker: usize, recorder: Recorder, rings: RingShelf, h2_streams: usize) -> Self {
+        LoadRegistry { by_id: HashMap::new(), worker, recorder, rings, h2_streams }
+    }
+
+    fn of(&mut self, upstream: &Upstream) -> Arc<UpstreamLoad> {
+        let load = match self.by_id.get(&upstream.id) {
+            Some(load) if load.follows(&upstream.endpoints) => {
+                if *load.policy() == upstream.policy {
+                    return load.clone();
+                }
+                load.under(upstream.policy.clone())
             }
+            _ => UpstreamLoad::new(upstream, self.ties(&upstream.id)),
+        };
+        let load = Arc::new(load);
+        self.by_id.insert(upstream.id.clone(), load.clone());
+        load
+    }
+
+    fn ties(&self, id: &UpstreamId) -> Ties {
+        let UpstreamId { namespace, service, port, .. } = id;
+        let labels =
+            UpstreamLabels { namespace: namespace.as_str().into(), service: service.as_str().into(), port: *port };
+        Ties {
+            series: self.recorder.upstream(labels),
+            ring: self.rings.cell(id),
+            worker: self.worker,
+            h2_streams: u32::try_from(self.h2_streams).unwrap_or(u32::MAX),
         }
     }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::listener::{BoundAddresses, Listeners};
 use super::settings::Settings;
+use super::upstream::keeper::Keeper;
+use super::upstream::ring::RingShelf;
 use super::worker::{Command, Worker};
 use crate::lifecycle::ReadyTask;
 use crate::snapshot::Reader;
@@ -21,6 +24,7 @@ pub struct Proxy {
     stop: Option<oneshot::Sender<Duration>>,
     listeners: JoinHandle<()>,
     workers: Vec<Worker>,
+    _keeper: AbortOnDropHandle<()>,
 }
 
 /// How a drain ended.
@@ -40,14 +44,17 @@ pub fn start(settings: Settings, reader: Reader, telemetry: &Telemetry, ready: R
     // Before anything of Pingora's asks for it; an error means that somebody has chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = Arc::new(settings);
+    let rings = RingShelf::default();
     let workers = (0..settings.worker_count())
-        .map(|number| Worker::spawn(number, settings.clone(), telemetry.recorder(number)))
+        .map(|number| Worker::spawn(number, settings.clone(), telemetry.recorder(number), rings.clone()))
         .collect::<io::Result<Vec<_>>>()?;
+    let keeper = Keeper::new(workers.len(), telemetry.clone(), rings).run(reader.clone());
+    let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
     let commands = workers.iter().map(|worker| worker.commands().clone()).collect();
     let (report, bound) = watch::channel(BoundAddresses::new());
     let (stop, stopped) = oneshot::channel();
     let listeners = tokio::spawn(Listeners::new(settings, commands, report, ready).run(reader, stopped));
-    Ok(Proxy { bound, stop: Some(stop), listeners, workers })
+    Ok(Proxy { bound, stop: Some(stop), listeners, workers, _keeper: keeper })
 }
 
 impl Proxy {

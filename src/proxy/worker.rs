@@ -16,13 +16,16 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::GatewayProxy;
+use super::edge::Edge;
 use super::listener::accept::{Acceptor, Signals};
+use super::mirror::Mirrors;
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
+use super::upstream::ring::RingShelf;
 use crate::telemetry::Recorder;
 
-/// Tries of one request, over all endpoints and dead connections.
-const MAX_TRIES: usize = 6;
+/// Tries of one request, whatever its rule says. How many there are is decided in [`retry`](super::retry).
+const MAX_TRIES: usize = 1024;
 
 /// What a worker is told, in this order.
 #[derive(Debug)]
@@ -61,12 +64,13 @@ impl Worker {
     ///
     /// # Errors
     /// No thread or no runtime can be had.
-    pub fn spawn(number: usize, settings: Arc<Settings>, recorder: Recorder) -> io::Result<Worker> {
+    pub fn spawn(number: usize, settings: Arc<Settings>, recorder: Recorder, rings: RingShelf) -> io::Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (sender, commands) = mpsc::channel(64);
-        let thread = std::thread::Builder::new()
-            .name(format!("data-{number}"))
-            .spawn(move || runtime.block_on(run(settings, recorder, commands)))?;
+        let thread = std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
+            let loads = LoadRegistry::new(number, recorder.clone(), rings, settings.upstream_h2_streams);
+            runtime.block_on(run(settings, recorder, loads, commands));
+        })?;
         Ok(Worker { commands: sender, thread })
     }
 
@@ -84,12 +88,19 @@ impl Worker {
     }
 }
 
-async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Receiver<Command>) {
+async fn run(
+    settings: Arc<Settings>,
+    recorder: Recorder,
+    mut loads: LoadRegistry,
+    mut commands: mpsc::Receiver<Command>,
+) {
     let state = Arc::new(WorkerState::new());
-    let mut loads = LoadRegistry::default();
     let tasks = TaskTracker::new();
+    let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
     let acceptor = Arc::new(Acceptor {
-        proxy: Arc::new(http_proxy(&settings, state.clone(), recorder.clone())),
+        edge: Arc::new(Edge {
+            proxy: Arc::new(http_proxy(&settings, state.clone(), mirrors.clone(), recorder.clone())),
+        }),
         state: state.clone(),
         settings,
         recorder,
@@ -97,7 +108,10 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
     });
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Serve(serving) => state.refresh(serving, &mut loads),
+            Command::Serve(serving) => {
+                mirrors.retain(&serving.snapshot);
+                state.refresh(serving, &mut loads);
+            }
             Command::Listen { bind, socket, signals, open } => match tokio::net::TcpListener::from_std(socket) {
                 Ok(listener) => {
                     let acceptor = acceptor.clone();
@@ -109,9 +123,10 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
                 Err(error) => tracing::error!(%bind, %error, "a listening socket was lost"),
             },
             Command::Finish { limit, done } => {
-                acceptor.proxy.http_cleanup().await;
+                acceptor.edge.http_cleanup().await;
                 tasks.close();
                 let _ = timeout(limit, tasks.wait()).await;
+                mirrors.end().await;
                 let _ = done.send(tasks.len());
                 break;
             }
@@ -122,6 +137,7 @@ async fn run(settings: Arc<Settings>, recorder: Recorder, mut commands: mpsc::Re
 fn http_proxy(
     settings: &Arc<Settings>,
     state: Arc<WorkerState>,
+    mirrors: Arc<Mirrors>,
     recorder: Recorder,
 ) -> pingora_proxy::HttpProxy<GatewayProxy> {
     let conf = ServerConf {
@@ -130,7 +146,7 @@ fn http_proxy(
         max_retries: MAX_TRIES,
         ..ServerConf::default()
     };
-    let gateway = GatewayProxy { state, settings: settings.clone(), recorder };
+    let gateway = GatewayProxy { state, mirrors, settings: settings.clone(), recorder: Arc::new(recorder) };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     // CONNECT is refused in our own words.

@@ -31,10 +31,18 @@ pub use upstream::{Endpoint, EndpointSet, Upstream, UpstreamId, UpstreamIndex, U
 pub struct Snapshot {
     /// By the address to bind. `[::]:port` stands for every address of both families.
     pub binds: BTreeMap<SocketAddr, Bind>,
+    /// By how much each port below 1024 is bound higher than its listener says (`--port-offset`).
+    #[serde(skip_serializing_if = "is_none")]
+    pub port_offset: u16,
     /// Every rule; the route tables of the listeners hold indices into it.
     pub rules: Vec<Rule>,
     /// Every upstream; shares hold indices into it.
     pub upstreams: Vec<Upstream>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_none(offset: &u16) -> bool {
+    *offset == 0
 }
 
 impl Snapshot {

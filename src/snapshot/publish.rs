@@ -12,13 +12,15 @@ use super::upstream::{EndpointCell, EndpointSet, UpstreamId};
 #[derive(Debug)]
 pub struct Publisher {
     current: watch::Sender<Arc<Snapshot>>,
+    moves: watch::Sender<()>,
     cells: BTreeMap<UpstreamId, EndpointCell>,
 }
 
-/// The reading end: wakes when a new snapshot is there.
+/// The reading end: wakes when a new snapshot is there, or when endpoints have moved.
 #[derive(Debug, Clone)]
 pub struct Reader {
     current: watch::Receiver<Arc<Snapshot>>,
+    moves: watch::Receiver<()>,
 }
 
 impl Publisher {
@@ -26,7 +28,8 @@ impl Publisher {
     #[must_use]
     pub fn new() -> (Publisher, Reader) {
         let (sender, receiver) = watch::channel(Arc::new(Snapshot::default()));
-        (Publisher { current: sender, cells: BTreeMap::new() }, Reader { current: receiver })
+        let (moves, moved) = watch::channel(());
+        (Publisher { current: sender, moves, cells: BTreeMap::new() }, Reader { current: receiver, moves: moved })
     }
 
     /// Makes `snapshot` the current one. An upstream that was there before keeps its cell, so that work in
@@ -46,8 +49,10 @@ impl Publisher {
 
     /// Moves the endpoints of one upstream; routes are not touched. An upstream that no route uses is none.
     pub fn publish_endpoints(&self, id: &UpstreamId, set: EndpointSet) {
-        if let Some(cell) = self.cells.get(id) {
-            cell.store(set);
+        if let Some(cell) = self.cells.get(id)
+            && cell.store(set)
+        {
+            self.moves.send_replace(());
         }
     }
 
@@ -68,5 +73,11 @@ impl Reader {
     pub async fn next(&mut self) -> Option<Arc<Snapshot>> {
         self.current.changed().await.ok()?;
         Some(self.current.borrow_and_update().clone())
+    }
+
+    /// Waits until endpoints of some upstream have moved without a new snapshot, since this was last asked; moves
+    /// of the meantime are one. `None` when the publisher is gone.
+    pub async fn moved(&mut self) -> Option<()> {
+        self.moves.changed().await.ok()
     }
 }

@@ -116,11 +116,11 @@ impl EndpointCell {
         &self.0
     }
 
-    /// Replaces the endpoints if they differ. An address that stays keeps its health.
-    pub(super) fn store(&self, mut set: EndpointSet) {
+    /// Replaces the endpoints if they differ, and whether they did. An address that stays keeps its health.
+    pub(super) fn store(&self, mut set: EndpointSet) -> bool {
         let before = self.0.load();
         if **before == set {
-            return;
+            return false;
         }
         for endpoint in &mut set.endpoints {
             if let Ok(at) = before.endpoints.binary_search(endpoint)
@@ -130,6 +130,7 @@ impl EndpointCell {
             }
         }
         self.0.store(Arc::new(set));
+        true
     }
 }
 

@@ -51,8 +51,8 @@ pub fn merged(
         Kind::GatewayClass => whole(live, &to_value(statuses.gateway_classes.get(&object.key)?), now),
         Kind::Gateway => whole(live, &to_value(statuses.gateways.get(&object.key)?), now),
         Kind::ListenerSet => whole(live, &to_value(statuses.listener_sets.get(&object.key)?), now),
-        Kind::BackendTlsPolicy => {
-            let ours = statuses.policies.get(&object.key).map(to_value);
+        Kind::BackendTlsPolicy | Kind::UpstreamPolicy => {
+            let ours = statuses.policies.get(object).map(to_value);
             entries(live, ours.as_ref(), &POLICY, controller, now)
         }
         _ => entries(live, statuses.routes.get(object).map(to_value).as_ref(), &ROUTE, controller, now),

@@ -21,6 +21,7 @@ use crate::api::l4_route::{TcpRoute, UdpRoute};
 use crate::api::listener_set::ListenerSet;
 use crate::api::reference_grant::ReferenceGrant;
 use crate::api::tls_route::TlsRoute;
+use crate::api::upstream_policy::UpstreamPolicy;
 use crate::api::{ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectKey, ObjectRef, Secret, Service};
 
 pub use event::{Batch, BindState, Event};
@@ -45,6 +46,7 @@ pub struct Resources {
     pub udp_routes: BTreeMap<ObjectKey, UdpRoute>,
     pub reference_grants: BTreeMap<ObjectKey, ReferenceGrant>,
     pub backend_tls_policies: BTreeMap<ObjectKey, BackendTlsPolicy>,
+    pub upstream_policies: BTreeMap<ObjectKey, UpstreamPolicy>,
     pub namespaces: BTreeMap<ObjectKey, Namespace>,
     pub services: BTreeMap<ObjectKey, Service>,
     pub endpoint_slices: BTreeMap<ObjectKey, EndpointSlice>,
@@ -140,6 +142,7 @@ impl Resources {
             (Kind::UdpRoute.name(), self.udp_routes.len()),
             (Kind::ReferenceGrant.name(), self.reference_grants.len()),
             (Kind::BackendTlsPolicy.name(), self.backend_tls_policies.len()),
+            (Kind::UpstreamPolicy.name(), self.upstream_policies.len()),
             (Kind::Namespace.name(), self.namespaces.len()),
             (Kind::Service.name(), self.services.len()),
             (Kind::EndpointSlice.name(), self.endpoint_slices.len()),
@@ -189,6 +192,7 @@ impl Resources {
             Object::UdpRoute(o) => put(&mut self.udp_routes, key, *o),
             Object::ReferenceGrant(o) => put(&mut self.reference_grants, key, *o),
             Object::BackendTlsPolicy(o) => put(&mut self.backend_tls_policies, key, *o),
+            Object::UpstreamPolicy(o) => put(&mut self.upstream_policies, key, *o),
             Object::Namespace(o) => put(&mut self.namespaces, key, *o),
             Object::Service(o) => put(&mut self.services, key, *o),
             Object::EndpointSlice(o) => put(&mut self.endpoint_slices, key, *o),
@@ -210,6 +214,7 @@ impl Resources {
             Kind::UdpRoute => self.udp_routes.remove(key).is_some(),
             Kind::ReferenceGrant => self.reference_grants.remove(key).is_some(),
             Kind::BackendTlsPolicy => self.backend_tls_policies.remove(key).is_some(),
+            Kind::UpstreamPolicy => self.upstream_policies.remove(key).is_some(),
             Kind::Namespace => self.namespaces.remove(key).is_some(),
             Kind::Service => self.services.remove(key).is_some(),
             Kind::EndpointSlice => self.endpoint_slices.remove(key).is_some(),

@@ -14,6 +14,7 @@ const CASES: &[(Kind, &str)] = &[
     (Kind::Gateway, r#"{"spec": {"gatewayClassName": "c", "listeners": []}}"#),
     (Kind::HttpRoute, r#"{"spec": {"rules": []}}"#),
     (Kind::ReferenceGrant, r#"{"spec": {"from": [], "to": []}}"#),
+    (Kind::UpstreamPolicy, r#"{"spec": {"targetRefs": []}}"#),
     (Kind::Namespace, "{}"),
     (Kind::Service, r#"{"spec": {"ports": [{"port": 80}]}}"#),
     (Kind::Secret, r#"{"type": "kubernetes.io/tls", "data": {"tls.crt": "YQ=="}}"#),

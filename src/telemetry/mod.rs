@@ -12,13 +12,18 @@ pub mod reason;
 mod recorder;
 pub mod request;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use access_log::AccessLog;
 pub use few::few;
-pub use metrics::{BuildLabels, ConfigMetrics, ProblemStage, SeriesLabels};
+pub use metrics::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};
+pub use metrics::{
+    BuildLabels, ConfigMetrics, MirrorLabels, MirrorMeter, MirrorResult, ProblemStage, RetryCause, RetryMetrics,
+    RetrySkip, SeriesLabels,
+};
 pub use reason::Reason;
 pub use recorder::{ActiveRequest, Recorder};
 pub use request::{ListenerLabels, RequestRecord, RouteLabels};
@@ -65,6 +70,17 @@ impl Telemetry {
     /// the next call. An empty label stands for "none" and says nothing about existence.
     pub fn retain_series(&self, still_exists: impl Fn(&SeriesLabels) -> bool) {
         self.core.metrics.requests.retain(still_exists);
+    }
+
+    /// Drops every upstream series that is not among the `existing` ones, which are asked for once no worker can
+    /// add another.
+    pub fn retain_upstreams(&self, existing: impl FnOnce() -> BTreeSet<UpstreamLabels>) {
+        self.core.metrics.upstreams.retain(existing);
+    }
+
+    /// Sets whom a scrape asks how endpoints are.
+    pub fn ask_endpoints(&self, source: impl Fn() -> Vec<EndpointCounts> + Send + Sync + 'static) {
+        self.core.metrics.upstreams.ask_endpoints(Box::new(source));
     }
 
     /// Writes all metrics in Prometheus' text format, version 0.0.4, piece by piece: with many routes the whole is

@@ -13,8 +13,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::access_log::LineWriter;
-use super::metrics::{LabelsOf, Series, Shard};
-use super::{Core, RequestRecord};
+use super::metrics::{LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
+use super::{Core, RequestRecord, UpstreamLabels, UpstreamSeries};
 
 /// Records the requests of one data worker.
 #[derive(Debug, Clone)]
@@ -56,6 +56,12 @@ impl Recorder {
         Recorder { core, worker }
     }
 
+    /// What this worker counts its mirrored copies with. Ask once: each meter is one of its own.
+    #[must_use]
+    pub fn mirror_meter(&self) -> Arc<MirrorMeter> {
+        self.core.metrics.mirrors.add_meter()
+    }
+
     /// Counts a request as active until what is returned is dropped.
     pub fn begin(&self) -> ActiveRequest {
         let shard = self.with_part(|part| {
@@ -75,6 +81,17 @@ impl Recorder {
                 lines.write(record);
             }
         });
+    }
+
+    /// What is told of requests that are sent again.
+    pub fn retries(&self) -> &RetryMetrics {
+        &self.core.metrics.retries
+    }
+
+    /// A series of an upstream, for one worker to count in.
+    #[must_use]
+    pub fn upstream(&self, labels: UpstreamLabels) -> Arc<UpstreamSeries> {
+        self.core.metrics.upstreams.add(labels)
     }
 
     /// `None` only while the thread is being torn down.

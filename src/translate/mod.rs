@@ -64,7 +64,7 @@ pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     graph::resolve(resources, settings, |graph| {
         let (statuses, findings) = report::report(graph, settings);
         let references = graph.references.clone();
-        Translation { snapshot: compile::compile(graph), statuses, findings, references }
+        Translation { snapshot: compile::compile(graph, settings), statuses, findings, references }
     })
 }
 

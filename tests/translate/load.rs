@@ -86,6 +86,7 @@ fn metadata(object: &mut Object) -> &mut ObjectMeta {
         UdpRoute,
         ReferenceGrant,
         BackendTlsPolicy,
+        UpstreamPolicy,
         Namespace,
         Service,
         EndpointSlice,

@@ -11,11 +11,12 @@ use transom::snapshot::RuleIndex;
 use transom::store::{Change, Event, Resources};
 use transom::translate::{Translation, translate};
 
+use crate::filters;
 use crate::load;
 use crate::render::render;
 
 /// Everything that a translation says, as text.
-fn said(translation: &Translation) -> String {
+pub fn said(translation: &Translation) -> String {
     let wire = serde_json::to_string(&translation.snapshot).expect("a snapshot serialises");
     format!("{}\n{wire}\n{:?}\n{:?}", render(translation), translation.statuses, translation.findings)
 }
@@ -46,10 +47,10 @@ fn world(cases: &[Vec<Value>]) -> Vec<Object> {
 }
 
 /// A small generator of choices, driven by the numbers that proptest draws and shrinks.
-struct Choices<'c>(std::slice::Iter<'c, u32>);
+pub struct Choices<'c>(pub std::slice::Iter<'c, u32>);
 
 impl Choices<'_> {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0.next().map_or(0, |number| *number as usize % bound.max(1))
     }
 }
@@ -97,7 +98,7 @@ fn strange(choices: &mut Choices<'_>) -> Value {
 }
 
 /// Changes one place of a document.
-fn mutate(value: &mut Value, choices: &mut Choices<'_>) {
+pub fn mutate(value: &mut Value, choices: &mut Choices<'_>) {
     let stop = choices.below(4) == 0;
     match value {
         Value::Object(map) if !map.is_empty() && !stop => {
@@ -172,6 +173,7 @@ proptest! {
         let settings = load::settings(&load::CaseSettings { kubernetes, ..load::CaseSettings::default() });
         let translation = translate(&resources, &settings);
         said(&translation); // asserts the bounds of conditions on its way
+        filters::assert_sound(&translation.snapshot);
 
         for (key, gateway) in &translation.statuses.gateways {
             let spec = &resources.gateways[key].spec;

@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use transom::api::Condition;
 use transom::router::{RouteEntry, RouteMatch, ValueMatch};
-use transom::snapshot::{Action, Bind, LocalAnswer, RuleIndex, Snapshot};
+use transom::snapshot::filter::{HeaderChanges, Names, Origin, Origins, PathChange, Scheme};
+use transom::snapshot::{
+    Action, Bind, Filter, Filters, LocalAnswer, Retry, Rule, RuleIndex, Share, Snapshot, Target, UpstreamIndex,
+};
 use transom::translate::{Severity, Statuses, Translation};
 
 /// The whole translation.
@@ -58,8 +61,9 @@ fn statuses(out: &mut String, statuses: &Statuses) {
             conditions(out, 3, &parent.conditions);
         }
     }
-    for (key, status) in &statuses.policies {
-        writeln!(out, "  BackendTLSPolicy {key}:").unwrap();
+    for (object, status) in &statuses.policies {
+        assert!(!status.ancestors.is_empty() && status.ancestors.len() <= 16, "the CRDs allow 16 ancestors");
+        writeln!(out, "  {object}:").unwrap();
         for ancestor in &status.ancestors {
             let reference = &ancestor.ancestor_ref;
             writeln!(out, "    ancestor {}/{}:", reference.namespace.as_deref().unwrap_or("-"), reference.name)
@@ -91,7 +95,10 @@ fn snapshot(out: &mut String, snapshot: &Snapshot) {
     for upstream in &snapshot.upstreams {
         let id = &upstream.id;
         let endpoints: Vec<_> = upstream.endpoints.load().endpoints.iter().map(|e| e.address.to_string()).collect();
-        let line = format!("{}/{}:{} {:?} {endpoints:?}", id.namespace, id.service, id.port, id.protocol);
+        let mut line = format!("{}/{}:{} {:?} {endpoints:?}", id.namespace, id.service, id.port, id.protocol);
+        if !upstream.policy.is_default() {
+            write!(line, " {}", serde_json::to_string(&upstream.policy).unwrap()).unwrap();
+        }
         item(out, 1, &line);
     }
 }
@@ -121,7 +128,8 @@ fn route(snapshot: &Snapshot, entry: &RouteEntry<RuleIndex>) -> String {
     let rule = snapshot.rule(entry.value).expect("a rule of the snapshot");
     let name = rule.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
     let whose = format!("{} {}/{} rule {}{name}", rule.route.kind, rule.route.namespace, rule.route.name, rule.index);
-    format!("{host} {} -> {whose}: {}", matches(&entry.matches), action(snapshot, &rule.action))
+    let on_the_way = filters(snapshot, &rule.filters) + &timing(rule);
+    format!("{host} {} -> {whose}{on_the_way}: {}", matches(&entry.matches), action(snapshot, &rule.action))
 }
 
 fn matches(matches: &RouteMatch) -> String {
@@ -144,18 +152,113 @@ fn matches(matches: &RouteMatch) -> String {
 
 fn action(snapshot: &Snapshot, action: &Action) -> String {
     match action {
-        Action::Answer(LocalAnswer::InvalidBackend) => "500 invalid_backend".to_owned(),
-        Action::Answer(LocalAnswer::FilterFailed) => "500 filter_failed".to_owned(),
-        Action::Redirect(redirect) => format!("{} redirect", redirect.status),
+        Action::Answer(answer) => local(*answer).to_owned(),
+        Action::Redirect(redirect) => {
+            let scheme = redirect.scheme.map_or("-", Scheme::as_str);
+            let host = redirect.host.as_deref().unwrap_or("-");
+            let port = redirect.port.map_or("-".to_owned(), |port| port.to_string());
+            format!("{} redirect {scheme}://{host}:{port}{}", redirect.status, path(redirect.path.as_ref()))
+        }
         Action::Forward(upstreams) => {
-            let share = |share: &transom::snapshot::Share| {
-                let upstream = share.target.upstream().map(|index| &snapshot.upstream(index).expect("an upstream").id);
-                let to = upstream.map_or("500".to_owned(), |id| format!("{}/{}:{}", id.namespace, id.service, id.port));
-                format!("{} {to}", share.weight)
+            let share = |share: &Share| match &share.target {
+                Target::Invalid { backend, answer } => format!("{} {} for {backend}", share.weight, local(*answer)),
+                Target::Upstream(index, of) => {
+                    format!("{} {}{}", share.weight, upstream(snapshot, *index), filters(snapshot, of))
+                }
             };
             upstreams.shares().iter().map(share).collect::<Vec<_>>().join(", ")
         }
     }
+}
+
+fn local(answer: LocalAnswer) -> &'static str {
+    match answer {
+        LocalAnswer::InvalidBackend => "500 invalid_backend",
+        LocalAnswer::FilterFailed => "500 filter_failed",
+    }
+}
+
+fn upstream(snapshot: &Snapshot, index: UpstreamIndex) -> String {
+    let id = &snapshot.upstream(index).expect("an upstream of the snapshot").id;
+    format!("{}/{}:{}", id.namespace, id.service, id.port)
+}
+
+/// ` [one; two]`, in the order of the route; nothing if there is none.
+fn filters(snapshot: &Snapshot, filters: &Filters) -> String {
+    let filter = |filter: &Filter| match filter {
+        Filter::RequestHeaders(changes) => format!("request {}", headers(changes)),
+        Filter::ResponseHeaders(changes) => format!("response {}", headers(changes)),
+        Filter::Rewrite(rewrite) => {
+            format!("rewrite {}{}", rewrite.host.as_deref().unwrap_or("-"), path(rewrite.path.as_ref()))
+        }
+        Filter::Mirror(mirror) => {
+            format!("mirror {}/{} to {}", mirror.numerator, mirror.denominator, upstream(snapshot, mirror.upstream))
+        }
+        Filter::Cors(cors) => format!(
+            "cors {} credentials={} methods={} headers={} expose={} {}s",
+            origins(&cors.origins),
+            cors.credentials,
+            names(&cors.methods),
+            names(&cors.headers),
+            names(&cors.expose),
+            cors.max_age
+        ),
+    };
+    if filters.is_empty() {
+        return String::new();
+    }
+    format!(" [{}]", filters.iter().map(filter).collect::<Vec<_>>().join("; "))
+}
+
+fn headers(changes: &HeaderChanges) -> String {
+    let pairs = |sign: &'static str, list: &[(http::HeaderName, http::HeaderValue)]| -> Vec<String> {
+        list.iter()
+            .map(|(name, value)| format!("{sign}{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect()
+    };
+    let removed = changes.remove.iter().map(|name| format!("-{name}"));
+    [pairs("=", &changes.set), pairs("+", &changes.add), removed.collect()].concat().join(" ")
+}
+
+fn path(change: Option<&PathChange>) -> String {
+    match change {
+        None => String::new(),
+        Some(PathChange::Full(path)) => format!(" path {path}"),
+        Some(PathChange::Prefix(path)) => format!(" prefix \"{path}\""),
+    }
+}
+
+fn names(names: &Names) -> String {
+    match names {
+        Names::Any => "*".to_owned(),
+        Names::Listed(names) => names.join("|"),
+    }
+}
+
+fn origins(origins: &Origins) -> String {
+    let one = |origin: &Origin| {
+        let host = origin.host.as_ref().map_or("*".to_owned(), ToString::to_string);
+        format!("{}://{host}:{}", origin.scheme, origin.port.map_or("-".to_owned(), |port| port.to_string()))
+    };
+    match origins {
+        Origins::Any => "*".to_owned(),
+        Origins::Listed(list) => format!("({})", list.iter().map(one).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// Bounds in time and retry; nothing if there is none.
+fn timing(rule: &Rule) -> String {
+    let mut text = String::new();
+    if let Some(request) = rule.timeouts.request {
+        write!(text, " request {request:?}").unwrap();
+    }
+    if let Some(backend) = rule.timeouts.backend {
+        write!(text, " backend {backend:?}").unwrap();
+    }
+    if let Some(Retry { codes, attempts, backoff }) = &rule.retry {
+        write!(text, " retry {attempts} on {codes:?} after {backoff:?}").unwrap();
+    }
+    text
 }
 
 fn item(out: &mut String, depth: usize, line: &str) {

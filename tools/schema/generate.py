@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes config/schema/gateway-api-<version>.json and config/schema/rules.json from the CRDs of the Gateway API.
+"""Writes config/schema/gateway-api-<version>.json from the CRDs of the Gateway API, config/schema/transom.json from
+our own ones in config/crd, and config/schema/rules.json with the rules of both.
 
 Usage: tools/schema/generate.py [MODULE_DIRECTORY]
 
@@ -85,14 +86,23 @@ def module_directory():
     return pathlib.Path(json.loads(found.stdout)["Dir"])
 
 
-def main():
-    kinds, schemas, rules, bundle = {}, {}, {}, None
-    for path in sorted((module_directory() / "config" / "crd" / "experimental").glob("*.yaml")):
+def compact(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def lines(table):
+    return "{\n" + ",\n".join(f"{compact(key)}:{compact(value)}" for key, value in table.items()) + "\n}"
+
+
+def write(folder, rules, file):
+    """Reduces the CRDs of a folder to one file; rules are collected by id."""
+    kinds, schemas, bundle = {}, {}, "transom"
+    for path in sorted(folder.glob("*.yaml")):
         for crd in yaml.safe_load_all(path.read_text()):
             if not crd or crd.get("kind") != "CustomResourceDefinition":
                 continue
             spec = crd["spec"]
-            bundle = crd["metadata"]["annotations"]["gateway.networking.k8s.io/bundle-version"]
+            bundle = crd["metadata"].get("annotations", {}).get("gateway.networking.k8s.io/bundle-version", bundle)
             kind = spec["names"]["kind"]
             versions = {}
             # Stable versions first, so that what they share is named after them.
@@ -104,15 +114,16 @@ def main():
                 versions[version["name"]] = name
             kinds[f"{spec['group']}/{kind}"] = {"namespaced": spec["scope"] == "Namespaced", "versions": versions}
 
-    def compact(value):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-    def lines(table):
-        return "{\n" + ",\n".join(f"{compact(key)}:{compact(value)}" for key, value in table.items()) + "\n}"
-
     OUT.mkdir(parents=True, exist_ok=True)
     text = f'{{"bundle":{compact(bundle)},\n"kinds":{lines(kinds)},\n"schemas":{lines(schemas)}}}\n'
-    (OUT / f"gateway-api-{bundle}.json").write_text(text)
+    (OUT / file.format(bundle=bundle)).write_text(text)
+    print(f"{file.format(bundle=bundle)}: {len(kinds)} kinds, {len(schemas)} schemas")
+
+
+def main():
+    rules = {}
+    write(module_directory() / "config" / "crd" / "experimental", rules, "gateway-api-{bundle}.json")
+    write(ROOT / "config" / "crd", rules, "transom.json")
 
     path = OUT / "rules.json"
     old = json.loads(path.read_text()) if path.exists() else {}
@@ -125,7 +136,7 @@ def main():
             table[name] = entry
     path.write_text(lines(table) + "\n")
     silent = [name for name, entry in table.items() if "says" not in entry]
-    print(f"{bundle}: {len(kinds)} kinds, {len(schemas)} schemas, {len(table)} rules, {len(silent)} of them without words of ours")
+    print(f"rules.json: {len(table)} rules, {len(silent)} of them without words of ours")
     for name in silent:
         print(f"  {name} {table[name]['rule']}")
 

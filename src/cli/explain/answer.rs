@@ -5,9 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::request::{Asked, Scheme};
-use crate::cli::view::{self, AnswerView, BackendView, MatchView, RouteView, RuleView};
-use crate::router::{Outcome, RequestParts, Trial, normalise_host, path};
-use crate::snapshot::{Bind, BindProtocol, Choice, Listener, RuleIndex, Snapshot};
+use crate::cli::view::{
+    self, AnswerView, BackendView, FilterView, ForwardedView, HeaderView, MatchView, RetryView, RouteView, RuleView,
+    TimeoutsView,
+};
+use crate::proxy::preview::{self, Incoming};
+use crate::router::{Outcome, RequestParts, RouteMatch, Trial, normalise_host, path};
+use crate::snapshot::{Action, Bind, BindProtocol, Choice, Listener, Rule, RuleIndex, Snapshot, Target};
 use crate::telemetry::Reason;
 
 /// What becomes of a request, and why. A part that the request did not get to is absent.
@@ -28,8 +32,14 @@ pub struct Explanation {
     /// The match that fitted.
     #[serde(rename = "match")]
     pub matches: Option<MatchView>,
-    /// What is done to the request; nothing yet.
-    pub filters: Vec<String>,
+    /// What is done to request and answer, in the order of the route.
+    pub filters: Vec<FilterView>,
+    /// Bounds in time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeouts: Option<TimeoutsView>,
+    /// When it is sent again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry: Option<RetryView>,
     /// Where it goes, by weight.
     pub backends: Vec<BackendView>,
     /// What the gateway answers by itself.
@@ -58,12 +68,6 @@ pub struct RequestView {
     headers: Vec<HeaderView>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct HeaderView {
-    name: String,
-    value: String,
-}
-
 /// A rule that did not take the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loser {
@@ -86,6 +90,14 @@ impl Explanation {
     pub(super) fn asked(&self) -> String {
         let request = &self.request;
         format!("{} {} (host {}, path {})", request.method, request.url, request.host, request.path)
+    }
+
+    /// Whether a backend is asked for what the client asked for.
+    pub(super) fn is_as_asked(&self, forwarded: &ForwardedView) -> bool {
+        let request = &self.request;
+        let target =
+            request.query.as_ref().map_or_else(|| request.path.clone(), |query| format!("{}?{query}", request.path));
+        forwarded.path == target && normalise_host(&forwarded.host).is_ok_and(|host| host == request.host)
     }
 
     /// Explains a request.
@@ -128,15 +140,25 @@ impl Explanation {
             query: asked.query.as_deref(),
             headers: &asked.headers,
         };
-        explanation.route(snapshot, listener, &parts);
+        if let Some((rule, matches)) = explanation.route(snapshot, listener, &parts) {
+            let incoming = Incoming {
+                tls: asked.scheme == Scheme::Https,
+                port: listener.port,
+                port_offset: snapshot.port_offset,
+                authority: &asked.authority,
+                host: &host,
+                method: &asked.method,
+                path: &normal,
+                query: asked.query.as_deref(),
+                headers: &asked.headers,
+                matches,
+            };
+            explanation.foresee(rule, &incoming);
+        }
         explanation
     }
 
     fn bare(asked: &Asked) -> Explanation {
-        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| HeaderView {
-            name: name.to_string(),
-            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        };
         Explanation {
             request: RequestView {
                 method: asked.method.to_string(),
@@ -147,7 +169,7 @@ impl Explanation {
                 port: asked.port,
                 path: asked.path.clone(),
                 query: asked.query.clone(),
-                headers: asked.headers.iter().map(header).collect(),
+                headers: asked.headers.iter().map(HeaderView::of).collect(),
             },
             gateway: None,
             listener: None,
@@ -156,6 +178,8 @@ impl Explanation {
             rule: None,
             matches: None,
             filters: Vec::new(),
+            timeouts: None,
+            retry: None,
             backends: Vec::new(),
             answer: AnswerView::PROXIED,
             losers: Vec::new(),
@@ -165,7 +189,7 @@ impl Explanation {
     }
 
     fn end(mut self, status: Option<u16>, reason: Reason, note: String) -> Explanation {
-        self.answer = AnswerView { status, reason };
+        self.answer = AnswerView { status, ..AnswerView::none(reason) };
         self.notes.push(note);
         self
     }
@@ -215,7 +239,13 @@ impl Explanation {
             Some(format!("{} ({protocol} on {}, {host})", listener.id.listener, view::address(address)));
     }
 
-    fn route(&mut self, snapshot: &Snapshot, listener: &Listener, parts: &RequestParts<'_>) {
+    /// The rule that takes the request, and the match that it won by.
+    fn route<'a>(
+        &mut self,
+        snapshot: &'a Snapshot,
+        listener: &'a Listener,
+        parts: &RequestParts<'_>,
+    ) -> Option<(&'a Rule, &'a RouteMatch)> {
         let trials = listener.routes.trace(parts);
         let winner = trials.iter().find(|trial| trial.outcome == Outcome::Won).map(|trial| trial.entry);
         let lost = |trial: &Trial<'_, RuleIndex>| {
@@ -228,16 +258,35 @@ impl Explanation {
         self.losers = trials.iter().filter_map(lost).collect();
         self.losers.dedup();
         let Some((entry, rule)) = winner.and_then(|entry| Some((entry, snapshot.rule(entry.value)?))) else {
-            self.answer = AnswerView { status: Some(404), reason: Reason::NoRoute };
+            self.answer = AnswerView::own(404, Reason::NoRoute);
             self.notes.push("no rule of the listener takes the request".to_owned());
-            return;
+            return None;
         };
         self.hostname = Some(entry.hostname.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string));
         self.route = Some(RouteView::of(rule));
         self.rule = Some(RuleView::of(rule));
         self.matches = Some(MatchView::of(&entry.matches));
-        self.backends = BackendView::all(snapshot, rule);
+        self.filters = FilterView::all(snapshot, rule, &entry.matches);
+        self.timeouts = TimeoutsView::of(rule.timeouts);
+        self.retry = rule.retry.as_ref().map(RetryView::of);
+        self.backends = BackendView::all(snapshot, rule, &entry.matches);
         self.answer = AnswerView::of(rule, &self.backends);
+        Some((rule, &entry.matches))
+    }
+
+    /// What comes of this very request: an answer by a filter, or what each backend would be asked for.
+    fn foresee(&mut self, rule: &Rule, incoming: &Incoming<'_>) {
+        if let Some(answer) = preview::answer(rule, incoming) {
+            self.answer = AnswerView::foreseen(&answer);
+            return;
+        }
+        let Action::Forward(shares) = &rule.action else { return };
+        for (backend, share) in self.backends.iter_mut().zip(shares.shares()) {
+            if let Target::Upstream(_, filters) = &share.target {
+                let forwarded = preview::forwarded(rule, filters, incoming);
+                backend.forwarded = forwarded.map(|to| ForwardedView { host: to.host, path: to.target });
+            }
+        }
     }
 }
 
@@ -300,7 +349,8 @@ mod tests {
         assert_eq!(
             value["backends"][0],
             json!({"kind": "Service", "namespace": "default", "name": "shop-v1", "port": 80, "weight": 90,
-                "endpoints": ["127.0.0.1:4000"]})
+                "endpoints": ["127.0.0.1:4000"],
+                "forwarded": {"host": "shop.localhost:8080", "path": "/cart?a=b"}})
         );
         assert_eq!(answered(&value), (Value::Null, "none"));
         let losers = value["losers"].as_array().unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::answer::Explanation;
 use crate::cli::paint::Paint;
-use crate::cli::view::percent;
+use crate::cli::view::{BackendView, PolicyView, percent};
 use crate::telemetry::Reason;
 
 impl Explanation {
@@ -32,15 +32,35 @@ impl Explanation {
         if let Some(matches) = &self.matches {
             let rest = matches.rest();
             line("match", &format!("{}{}{rest}", matches.path(), if rest.is_empty() { "" } else { ", " }));
-            line("filters", if self.filters.is_empty() { "none" } else { "" });
+            if self.filters.is_empty() {
+                line("filters", "none");
+            }
+        }
+        for (index, filter) in self.filters.iter().enumerate() {
+            line(if index == 0 { "filters" } else { "" }, &filter.to_string());
+        }
+        if let Some(timeouts) = &self.timeouts {
+            line("timeouts", &timeouts.to_string());
+        }
+        if let Some(retry) = &self.retry {
+            line("retry", &retry.to_string());
         }
         let total: u64 = self.backends.iter().map(|backend| u64::from(backend.weight())).sum();
         for (index, backend) in self.backends.iter().enumerate() {
             let share = percent(backend.weight(), total);
             let name = if index == 0 { "backends" } else { "" };
             line(name, &format!("{share:>5}  {} -> {}", backend.name(""), backend.behind()));
+            for more in self.on_the_way(backend) {
+                line("", &format!("       {more}"));
+            }
         }
         line("answer", &self.answered());
+        if let Some(location) = &self.answer.location {
+            line("", &format!("location: {location}"));
+        }
+        for header in &self.answer.headers {
+            line("", &header.to_string());
+        }
         for note in &self.notes {
             line("note", note);
         }
@@ -53,6 +73,15 @@ impl Explanation {
             }
         }
         text
+    }
+
+    /// What is done for one backend alone, and what it is asked for where that is not what the client asked for.
+    fn on_the_way(&self, backend: &BackendView) -> Vec<String> {
+        let forwarded = backend.forwarded.as_ref().filter(|forwarded| !self.is_as_asked(forwarded));
+        let filters = backend.filters.iter().map(ToString::to_string);
+        let policy = backend.policy.iter().flat_map(PolicyView::lines);
+        let sees = forwarded.map(|forwarded| format!("sees host {}, path {}", forwarded.host, forwarded.path));
+        filters.chain(sees).chain(policy).collect()
     }
 
     fn answered(&self) -> String {

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use pingora::apps::ServerApp;
 use pingora::protocols::ALPN;
 use pingora::protocols::tls::SslDigest;
-use pingora_proxy::HttpProxy;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -21,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use super::connection::{Connection, Phase, Security};
 use super::sniff::{Spoken, sniff};
 use super::stream::{Bounds, Downstream, Transport};
-use crate::proxy::GatewayProxy;
+use crate::proxy::deadline;
+use crate::proxy::edge::Edge;
 use crate::proxy::serving::WorkerState;
 use crate::proxy::settings::Settings;
 use crate::snapshot::BindProtocol;
@@ -45,7 +45,7 @@ pub struct Signals {
 /// What every connection of a worker needs.
 pub struct Acceptor {
     /// Serves requests.
-    pub proxy: Arc<HttpProxy<GatewayProxy>>,
+    pub edge: Arc<Edge>,
     /// What is served.
     pub state: Arc<WorkerState>,
     /// Times and sizes.
@@ -176,9 +176,10 @@ impl Acceptor {
         // very request that it was opened for.
         let drains_already = *signals.draining.borrow();
         let shutdown = if is_h2 && drains_already { &signals.closed } else { &signals.draining };
+        let client = (!is_h2).then(|| connection.clone());
         tokio::select! {
             biased;
-            _ = self.proxy.process_new(Box::new(stream), shutdown) => {}
+            _ = deadline::watch(self.edge.process_new(Box::new(stream), shutdown), client) => {}
             () = idle_at_the_end(&connection, signals.clone()) => {}
         }
         if let Some(status) = connection.refused() {

@@ -16,6 +16,7 @@ pub struct Connection {
     phase: AtomicU8,
     refused: AtomicU16,
     reset: AtomicBool,
+    cut: AtomicBool,
     ending: AtomicBool,
 }
 
@@ -60,6 +61,7 @@ impl Connection {
             phase: AtomicU8::new(Phase::Idle as u8),
             refused: AtomicU16::new(0),
             reset: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         }
     }
@@ -113,6 +115,22 @@ impl Connection {
     #[must_use]
     pub fn resets(&self) -> bool {
         self.reset.load(Ordering::Relaxed)
+    }
+
+    /// Makes every read and write fail: the time of the request at hand is over.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the connection be used again; the request at hand has noticed.
+    pub fn restore(&self) {
+        self.cut.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether reads and writes fail.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Whether it is TLS.

@@ -231,6 +231,9 @@ fn refusal(status: u16) -> &'static [u8] {
 impl<S: Transport> AsyncRead for Downstream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.connection.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if !this.replay.is_empty() {
             let count = this.replay.len().min(buf.remaining());
             buf.put_slice(&this.replay.split_to(count));
@@ -253,6 +256,9 @@ impl<S: Transport> AsyncRead for Downstream<S> {
 impl<S: Transport> AsyncWrite for Downstream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if this.connection.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         match this.connection.phase() {
             Phase::Request => this.head = Head { later: true, ..Head::default() },
             // Idle, too: bytes that came with the request before were read in its phase.
@@ -269,6 +275,9 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.io).poll_flush(cx)
     }
 

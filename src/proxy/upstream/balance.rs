@@ -1,17 +1,27 @@
-//! Which endpoint: power of two choices on work in flight. Of two endpoints drawn at random the less busy one is
-//! taken, which is close to the best choice and needs no order to be kept.
+//! Which endpoint. By default power of two choices on work in flight: of two endpoints drawn at random the less busy
+//! one is taken, which is close to the best choice and needs no order to be kept. Or in turn; or by a key, along a
+//! [ring](super::ring).
+//!
+//! Endpoints that active checks hold for unhealthy, or that are ejected, are left out while another one takes part.
+//! Where none does all are chosen among: a wrong health check must not take a service down.
 //!
 //! The counts are a worker's own: no core waits for another's. They belong to the address and survive endpoint
-//! changes and snapshots; one that leaves with work in flight and comes back finds its count again.
+//! changes, snapshots and policies; one that leaves with work in flight and comes back finds its count again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::ring::RingCell;
+use super::search::{Among, Found, Search};
+use super::seat::{Choice, Seat, Whose, now};
+use crate::snapshot::health::Standing;
 use crate::snapshot::upstream::EndpointCell;
-use crate::snapshot::{EndpointSet, Upstream, UpstreamProtocol};
+use crate::snapshot::{EndpointSet, Policy, Upstream, UpstreamProtocol};
+use crate::telemetry::UpstreamSeries;
 
 /// A random number.
 #[derive(Debug, Clone, Copy)]
@@ -28,259 +38,219 @@ pub struct Pick<'a> {
     pub tried: &'a [SocketAddr],
 }
 
-/// A worker's state of one upstream.
+/// Why no endpoint was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nobody {
+    /// There is none.
+    NoEndpoints,
+    /// Every one that may be chosen was tried.
+    AllTried,
+    /// All connections that the policy allows are in use.
+    AtLimit,
+}
+
+/// What an upstream's state is tied to beside its endpoints.
+#[derive(Debug, Clone)]
+pub struct Ties {
+    /// What the worker counts of it.
+    pub series: Arc<UpstreamSeries>,
+    /// Where its ring stands.
+    pub ring: Arc<RingCell>,
+    /// Number of the worker.
+    pub worker: usize,
+    /// Requests that share an HTTP/2 connection.
+    pub h2_streams: u32,
+}
+
+/// A worker's state of one upstream under one policy.
 #[derive(Debug)]
 pub struct UpstreamLoad {
-    cell: EndpointCell,
-    protocol: UpstreamProtocol,
+    policy: Policy,
+    state: Arc<State>,
+}
+
+/// What outlives a policy.
+#[derive(Debug)]
+struct State {
+    whose: Arc<Whose>,
+    ties: Ties,
     pool_key: u64,
+    /// Counts turns, for choosing in turn.
+    turn: AtomicU32,
     loads: ArcSwap<Loads>,
 }
 
-/// Counters beside the endpoints they count.
+/// Seats of the endpoints of a set, in its order.
 #[derive(Debug)]
-struct Loads {
+pub struct Loads {
     set: Arc<EndpointSet>,
-    counters: Box<[Arc<AtomicU32>]>,
-    /// Endpoints that left with work in flight.
-    departed: Vec<(SocketAddr, Arc<AtomicU32>)>,
-}
-
-/// An endpoint that was chosen.
-#[derive(Debug)]
-pub struct Choice {
-    /// Where to connect.
-    pub address: SocketAddr,
-    /// Counts until it is dropped.
-    pub in_flight: InFlight,
-}
-
-/// One piece of work in flight; dropping it ends it, exactly once.
-#[derive(Debug)]
-pub struct InFlight(Arc<AtomicU32>);
-
-impl Choice {
-    /// The endpoint has answered.
-    pub fn answered(&self) {
-        tracing::trace!(endpoint = %self.address, "answered");
-    }
-
-    /// The endpoint could not be connected to, broke off, or was too slow.
-    pub fn failed(&self) {
-        tracing::debug!(endpoint = %self.address, "failed");
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// One for each.
+    pub seats: Box<[Arc<Seat>]>,
+    /// Of endpoints that left with work in flight.
+    departed: Vec<Arc<Seat>>,
 }
 
 impl UpstreamLoad {
     /// An idle upstream.
     #[must_use]
-    pub fn new(upstream: &Upstream) -> Self {
+    pub fn new(upstream: &Upstream, ties: Ties) -> Self {
         // Never given twice, so that two upstreams never share a pool, not even by a collision of hashes.
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        UpstreamLoad {
-            cell: upstream.endpoints.clone(),
-            protocol: upstream.id.protocol,
+        let streams = match upstream.id.protocol {
+            UpstreamProtocol::Http1 => 1,
+            UpstreamProtocol::H2c => ties.h2_streams,
+        };
+        let whose =
+            Whose { id: upstream.id.clone(), cell: upstream.endpoints.clone(), series: ties.series.clone(), streams };
+        // Workers that all began with the first endpoint would meet there.
+        let turn = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0u8);
+        let loads = Loads { set: Arc::default(), seats: Box::default(), departed: Vec::new() };
+        let state = State {
+            whose: Arc::new(whose),
+            ties,
             pool_key: NEXT.fetch_add(1, Ordering::Relaxed),
-            loads: ArcSwap::from_pointee(Loads { set: Arc::default(), counters: Box::default(), departed: Vec::new() }),
-        }
+            turn: AtomicU32::new(u32::try_from(turn >> 40).unwrap_or(0)),
+            loads: ArcSwap::from_pointee(loads),
+        };
+        UpstreamLoad { policy: upstream.policy.clone(), state: Arc::new(state) }
+    }
+
+    /// The same upstream under another policy: its endpoints keep what is in flight, its connections are kept.
+    #[must_use]
+    pub fn under(&self, policy: Policy) -> Self {
+        UpstreamLoad { policy, state: self.state.clone() }
     }
 
     /// Whether it reads this very cell.
     #[must_use]
     pub fn follows(&self, cell: &EndpointCell) -> bool {
-        Arc::ptr_eq(self.cell.shared(), cell.shared())
+        Arc::ptr_eq(self.state.whose.cell.shared(), cell.shared())
+    }
+
+    /// What it is tied to, for the state that takes its place.
+    #[must_use]
+    pub fn ties(&self) -> &Ties {
+        &self.state.ties
+    }
+
+    /// How it is treated.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// What keeps this upstream's connections apart from all others.
     #[must_use]
     pub fn pool_key(&self) -> u64 {
-        self.pool_key
+        self.state.pool_key
     }
 
     /// How it is spoken to.
     #[must_use]
     pub fn protocol(&self) -> UpstreamProtocol {
-        self.protocol
+        self.state.whose.id.protocol
     }
 
-    /// Chooses an endpoint that is not among those tried; `None` if there is none.
-    #[must_use]
-    pub fn choose(&self, pick: Pick<'_>) -> Option<Choice> {
-        let Pick { ticket, tried, .. } = pick;
-        let loads = self.current();
-        let endpoints = &loads.set.endpoints;
-        let total = endpoints.len();
-        let (first, second) = if tried.is_empty() {
-            two_of(ticket, total)?
-        } else {
-            let fresh: Vec<usize> =
-                (0..total).filter(|at| endpoints.get(*at).is_some_and(|e| !tried.contains(&e.address))).collect();
-            let (first, second) = two_of(ticket, fresh.len())?;
-            (*fresh.get(first)?, *fresh.get(second)?)
-        };
-        let busy = |at: usize| loads.counters.get(at).map_or(u32::MAX, |counter| counter.load(Ordering::Relaxed));
-        let chosen = if busy(second) < busy(first) { second } else { first };
-        let counter = loads.counters.get(chosen)?.clone();
-        counter.fetch_add(1, Ordering::Relaxed);
-        Some(Choice { address: endpoints.get(chosen)?.address, in_flight: InFlight(counter) })
+    /// Chooses an endpoint that is not among those tried.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn choose(&self, pick: Pick<'_>) -> Result<Choice, Nobody> {
+        self.choose_at(pick, &now)
     }
 
-    /// Whether there is an endpoint beside `tried`.
+    /// Whether there is an endpoint beside `tried` that may be chosen.
     #[must_use]
     pub fn has_other_than(&self, tried: &[SocketAddr]) -> bool {
-        self.current().set.endpoints.iter().any(|endpoint| !tried.contains(&endpoint.address))
+        let loads = self.current();
+        let pick = Pick { ticket: Ticket(0), hash: None, tried };
+        let search = |among| Search { load: self, loads: &loads, pick, among, now: &now };
+        search(Among::Available).is_hopeful() || search(self.second_best(&loads, &now)).is_hopeful()
     }
 
     /// Work in flight on an endpoint, as this worker knows it.
     #[must_use]
     pub fn in_flight(&self, address: SocketAddr) -> u32 {
-        self.current().counter(address).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.current().seat(address).map_or(0, |seat| seat.busy())
+    }
+
+    /// The number of the next turn.
+    pub fn next_turn(&self) -> u32 {
+        self.state.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// [`choose`](Self::choose), at a time since some moment that is the same for all.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn choose_at(&self, pick: Pick<'_>, now: &dyn Fn() -> Duration) -> Result<Choice, Nobody> {
+        let loads = self.current();
+        if loads.seats.is_empty() {
+            return Err(Nobody::NoEndpoints);
+        }
+        let search = |among| Search { load: self, loads: &loads, pick, among, now }.run();
+        match search(Among::Available) {
+            Found::One(choice) => Ok(choice),
+            Found::Full => Err(Nobody::AtLimit),
+            Found::None => match search(self.second_best(&loads, now)) {
+                Found::One(choice) => Ok(choice),
+                Found::Full => Err(Nobody::AtLimit),
+                Found::None => Err(Nobody::AllTried),
+            },
+        }
+    }
+
+    /// Whom to choose among where all that take part were tried, or where none takes part.
+    fn second_best(&self, loads: &Loads, now: &dyn Fn() -> Duration) -> Among {
+        let takes_part = |seat: &Arc<Seat>| seat.health.is_healthy() && self.standing(seat, now) == Standing::Admitted;
+        if loads.seats.iter().any(takes_part) { Among::Healthy } else { Among::Any }
+    }
+
+    /// Where an endpoint stands under this policy.
+    pub fn standing(&self, seat: &Seat, now: &dyn Fn() -> Duration) -> Standing {
+        match self.policy.ejection.consecutive_failures {
+            Some(_) => seat.health.standing(now),
+            None => Standing::Admitted, // whatever the policy was before
+        }
     }
 
     fn current(&self) -> Guard<Arc<Loads>> {
-        let set = self.cell.load();
-        let loads = self.loads.load();
+        let set = self.state.whose.cell.load();
+        let loads = self.state.loads.load();
         if Arc::ptr_eq(&set, &loads.set) {
             return loads;
         }
-        self.loads.store(Arc::new(loads.moved_to(&set)));
-        self.loads.load()
+        self.state.loads.store(Arc::new(loads.moved_to(&set, &self.state.whose)));
+        self.state.loads.load()
     }
 }
 
 impl Loads {
-    fn counter(&self, address: SocketAddr) -> Option<&Arc<AtomicU32>> {
-        let here = self.set.endpoints.iter().zip(&self.counters).find(|(endpoint, _)| endpoint.address == address);
-        here.map(|(_, counter)| counter)
-            .or_else(|| self.departed.iter().find(|(gone, _)| *gone == address).map(|(_, counter)| counter))
+    /// Where the seat of an address is.
+    pub fn position(&self, address: SocketAddr) -> Option<usize> {
+        position(&self.set, address)
     }
 
-    fn moved_to(&self, set: &Arc<EndpointSet>) -> Loads {
-        let counters =
-            set.endpoints.iter().map(|endpoint| self.counter(endpoint.address).cloned().unwrap_or_default()).collect();
-        let before = self.set.endpoints.iter().map(|endpoint| endpoint.address).zip(self.counters.iter().cloned());
-        let departed = before
-            .chain(self.departed.iter().cloned())
-            .filter(|(address, counter)| {
-                counter.load(Ordering::Relaxed) > 0 && !set.endpoints.iter().any(|e| e.address == *address)
-            })
-            .collect();
-        Loads { set: set.clone(), counters, departed }
+    fn seat(&self, address: SocketAddr) -> Option<&Arc<Seat>> {
+        let here = self.position(address).and_then(|at| self.seats.get(at));
+        here.or_else(|| self.departed.iter().find(|seat| seat.address == address))
+    }
+
+    fn moved_to(&self, set: &Arc<EndpointSet>, whose: &Arc<Whose>) -> Loads {
+        let seats = set.endpoints.iter().map(|endpoint| match self.seat(endpoint.address) {
+            Some(seat) if Arc::ptr_eq(&seat.health, &endpoint.health) => seat.clone(),
+            before => {
+                let in_flight = before.map(|seat| seat.counter().clone()).unwrap_or_default();
+                Arc::new(Seat::new(endpoint.address, endpoint.health.clone(), in_flight, whose.clone()))
+            }
+        });
+        let before = self.seats.iter().chain(&self.departed);
+        let is_gone = |seat: &&Arc<Seat>| position(set, seat.address).is_none();
+        let departed = before.filter(|seat| seat.busy() > 0).filter(is_gone).cloned().collect();
+        Loads { set: set.clone(), seats: seats.collect(), departed }
     }
 }
 
-/// Two different positions below `total`, or the only one twice.
-fn two_of(ticket: Ticket, total: usize) -> Option<(usize, usize)> {
-    let count = u64::try_from(total).ok().filter(|count| *count > 0)?;
-    // Multiply and shift is fair to within 2^-32, where a remainder would favour small numbers.
-    let below = |random: u64, bound: u64| usize::try_from(((random & 0xFFFF_FFFF) * bound) >> 32).unwrap_or(0);
-    let first = below(ticket.0 >> 32, count);
-    if count == 1 {
-        return Some((first, first));
-    }
-    let step = 1 + below(ticket.0, count - 1);
-    Some((first, (first + step) % total))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::snapshot::upstream::EndpointCell;
-    use crate::snapshot::{Endpoint, Policy, UpstreamId};
-
-    fn set(ports: &[u16]) -> EndpointSet {
-        let endpoints = ports.iter().map(|port| Endpoint::new(([127, 0, 0, 1], *port).into())).collect();
-        EndpointSet { endpoints }
-    }
-
-    fn load(ports: &[u16]) -> (EndpointCell, UpstreamLoad) {
-        let id = UpstreamId {
-            namespace: "n".to_owned(),
-            service: "s".to_owned(),
-            port: 80,
-            protocol: UpstreamProtocol::Http1,
-        };
-        let cell = EndpointCell::new(set(ports));
-        let load = UpstreamLoad::new(&Upstream { id, policy: Policy::default(), endpoints: cell.clone() });
-        (cell, load)
-    }
-
-    fn pick(ticket: Ticket, tried: &[SocketAddr]) -> Pick<'_> {
-        Pick { ticket, hash: None, tried }
-    }
-
-    fn tickets() -> impl Iterator<Item = Ticket> {
-        let state = crate::proxy::serving::WorkerState::new();
-        std::iter::repeat_with(move || state.random())
-    }
-
-    #[test]
-    fn no_endpoint_no_choice() {
-        assert!(load(&[]).1.choose(pick(Ticket(7), &[])).is_none());
-        let (_, one) = load(&[1]);
-        assert!(one.choose(pick(Ticket(7), &[([127, 0, 0, 1], 1).into()])).is_none());
-    }
-
-    #[test]
-    fn idle_endpoints_are_drawn_evenly() {
-        let (_, load) = load(&[1, 2, 3]);
-        let mut seen = [0u32; 3];
-        for ticket in tickets().take(9000) {
-            let choice = load.choose(pick(ticket, &[])).unwrap();
-            seen[usize::from(choice.address.port()) - 1] += 1;
-        }
-        // 9000 draws at 1/3: sigma is 44.7
-        assert!(seen.iter().all(|count| count.abs_diff(3000) < 180), "{seen:?}");
-    }
-
-    #[test]
-    fn work_in_flight_stays_level() {
-        let (_, load) = load(&[1, 2, 3, 4]);
-        let held: Vec<_> = tickets().take(400).map(|ticket| load.choose(pick(ticket, &[])).unwrap()).collect();
-        let counts: Vec<_> = (1..=4).map(|port| load.in_flight(([127, 0, 0, 1], port).into())).collect();
-        assert!(counts.iter().all(|count| (90..=110).contains(count)), "{counts:?}");
-        drop(held);
-        assert!((1..=4).all(|port| load.in_flight(([127, 0, 0, 1], port).into()) == 0));
-    }
-
-    #[test]
-    fn counts_survive_that_an_endpoint_leaves_and_returns() {
-        let (mut publisher, reader) = crate::snapshot::Publisher::new();
-        let (_, upstream_load) = load(&[1, 2]);
-        drop(upstream_load);
-        let id = UpstreamId {
-            namespace: "n".to_owned(),
-            service: "s".to_owned(),
-            port: 80,
-            protocol: UpstreamProtocol::Http1,
-        };
-        let upstream = Upstream { id: id.clone(), policy: Policy::default(), endpoints: EndpointCell::new(set(&[1])) };
-        publisher.publish(crate::snapshot::Snapshot { upstreams: vec![upstream], ..Default::default() });
-        let load = UpstreamLoad::new(&reader.current().upstreams[0]);
-        let held = load.choose(pick(Ticket(0), &[])).unwrap();
-        publisher.publish_endpoints(&id, set(&[2]));
-        assert_eq!(load.choose(pick(Ticket(0), &[])).unwrap().address.port(), 2);
-        publisher.publish_endpoints(&id, set(&[1, 2]));
-        assert_eq!(load.in_flight(([127, 0, 0, 1], 1).into()), 1);
-        for ticket in tickets().take(50) {
-            assert_eq!(load.choose(pick(ticket, &[])).unwrap().address.port(), 2, "the idle one is taken");
-        }
-        drop(held);
-        assert_eq!(load.in_flight(([127, 0, 0, 1], 1).into()), 0);
-    }
-
-    #[test]
-    fn what_was_tried_is_not_tried_again() {
-        let (_, load) = load(&[1, 2, 3]);
-        let tried = [([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 3).into()];
-        for ticket in tickets().take(50) {
-            assert_eq!(load.choose(pick(ticket, &tried)).unwrap().address.port(), 2);
-        }
-    }
+fn position(set: &EndpointSet, address: SocketAddr) -> Option<usize> {
+    set.endpoints.binary_search_by(|endpoint| endpoint.address.cmp(&address)).ok()
 }

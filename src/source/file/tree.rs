@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -38,6 +38,8 @@ pub struct Tree {
     read: HashMap<PathBuf, Option<Stamp>>,
     /// Files that were found blank once.
     blank: HashSet<PathBuf>,
+    /// When a file that held objects was last taken to be blank for good.
+    blanked: Option<Instant>,
     texts: Vec<(ObjectRef, Location, Value)>,
     /// The text of what cannot be read again.
     once: BTreeMap<Arc<Path>, Vec<u8>>,
@@ -84,6 +86,7 @@ impl Tree {
             listing: Listing::default(),
             read: HashMap::new(),
             blank: HashSet::new(),
+            blanked: None,
             texts: Vec::new(),
             once: BTreeMap::new(),
         }
@@ -202,6 +205,11 @@ impl Tree {
         std::mem::take(&mut self.once)
     }
 
+    /// Whether a file that held objects was taken to be blank within that time.
+    pub fn blanked_within(&self, time: Duration) -> bool {
+        self.blanked.is_some_and(|at| at.elapsed() < time)
+    }
+
     /// Files that were read or tried.
     pub fn len(&self) -> usize {
         self.read.len()
@@ -217,6 +225,10 @@ impl Tree {
             }
         }
         self.blank.remove(file);
+        if opened.blank && self.picture.holds(file) {
+            // or the next writer has opened it since the last one closed it
+            self.blanked = Some(Instant::now());
+        }
         self.take_texts(&opened.reading);
         if matches!(opened.reading, Reading::Gone) {
             return self.forget(file);

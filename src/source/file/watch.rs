@@ -152,7 +152,8 @@ impl Follower {
     }
 
     fn grace(&self) -> Duration {
-        if self.pending.is_empty() { GRACE } else { BUSY_GRACE }
+        let calm = self.pending.is_empty() && !self.source.tree.blanked_within(BUSY_GRACE);
+        if calm { GRACE } else { BUSY_GRACE }
     }
 
     /// Waits for that or for news. Answers whether to go on.

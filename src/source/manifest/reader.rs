@@ -196,7 +196,7 @@ impl Reader<'_, '_> {
             Some(known) => self.known(known, meta, value, items),
             // Not an object of a cluster: what the conformance suite writes.
             None if meta.group == GATEWAY_GROUP && kind == "ConformanceReport" => self.not_ours(meta, value, items),
-            None if [GATEWAY_GROUP, GATEWAY_X_GROUP, TRANSOM_GROUP].contains(&meta.group) => {
+            None if concerns_us(meta.group) => {
                 let subject = Subject { words: words(kind, &value), object: None, items };
                 self.refuse(&subject, "kind", unknown_kind(meta), value);
             }
@@ -345,11 +345,9 @@ fn typed(kind: Kind, schema: Schema, mut value: Value) -> Result<Object, String>
 }
 
 fn unknown_kind(meta: TypeMeta<'_>) -> String {
-    let known: Vec<&KindSchema> = schema::kinds().iter().filter(|k| k.group.starts_with("gateway.")).collect();
+    let known: Vec<&KindSchema> = schema::kinds().iter().filter(|known| concerns_us(known.group)).collect();
     let here = known.iter().filter(|known| known.group == meta.group).map(|known| known.kind);
-    let hint = if meta.group == TRANSOM_GROUP {
-        "this version of Transom has no kinds of its own".to_owned()
-    } else if let Some(other) = known.iter().find(|known| known.kind == meta.kind) {
+    let hint = if let Some(other) = known.iter().find(|known| known.kind == meta.kind) {
         let version = other.versions().next().unwrap_or_default();
         format!("that kind has apiVersion {}/{version}", other.group)
     } else if let Some(near) = nearest(meta.kind, here.clone()) {
@@ -360,6 +358,13 @@ fn unknown_kind(meta: TypeMeta<'_>) -> String {
     format!("found the unknown kind {} of {}; {hint}", meta.kind, meta.api_version)
 }
 
+/// The groups whose every kind is known here: a kind of theirs that is not is a mistake.
+const GROUPS: [&str; 3] = [GATEWAY_GROUP, GATEWAY_X_GROUP, TRANSOM_GROUP];
+
+fn concerns_us(group: &str) -> bool {
+    GROUPS.contains(&group)
+}
+
 /// The field and what to say of it, where a kind of another group is most likely one of ours, mistyped. Skipped as
 /// none of ours, it would be missing without a word.
 fn typing_error(meta: TypeMeta<'_>) -> Option<(&'static str, String)> {
@@ -367,9 +372,9 @@ fn typing_error(meta: TypeMeta<'_>) -> Option<(&'static str, String)> {
     let kinds = schema::kinds();
     // Groups of Kubernetes itself, which are no other project's to put kinds in, and misspelt ones of ours.
     let reserved = group.is_empty() || group.ends_with(".k8s.io") || group.ends_with(".x-k8s.io");
-    let misspelt = nearest(group, [GATEWAY_GROUP, GATEWAY_X_GROUP].into_iter()).is_some();
+    let misspelt = nearest(group, GROUPS.into_iter()).is_some();
     if (reserved || misspelt)
-        && let Some(ours) = kinds.iter().find(|k| k.group.starts_with("gateway.") && k.kind == kind)
+        && let Some(ours) = kinds.iter().find(|known| concerns_us(known.group) && known.kind == kind)
     {
         let version = ours.versions().next().unwrap_or_default();
         let allowed = format!("allowed {}/{version} for {kind}", ours.group);

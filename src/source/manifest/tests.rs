@@ -174,8 +174,22 @@ fn unknown_kinds_and_versions_of_our_groups_name_the_nearest() {
     );
     tells(
         "apiVersion: transom.dev/v1alpha1\nkind: Policy\n",
+        &["a.yaml:2: Policy: kind: found the unknown kind Policy of transom.dev/v1alpha1; allowed UpstreamPolicy"],
+    );
+    tells(
+        "apiVersion: transom.dev/v1alpha1\nkind: UpstreamPolcy\n",
         &[
-            "a.yaml:2: Policy: kind: found the unknown kind Policy of transom.dev/v1alpha1; this version of Transom has no kinds of its own",
+            "a.yaml:2: UpstreamPolcy: kind: found the unknown kind UpstreamPolcy of transom.dev/v1alpha1; did you mean UpstreamPolicy?",
+        ],
+    );
+    tells(
+        "apiVersion: transom.io/v1\nkind: UpstreamPolicy\n",
+        &["a.yaml:1: UpstreamPolicy: apiVersion: found transom.io/v1, allowed transom.dev/v1alpha1 for UpstreamPolicy"],
+    );
+    tells(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: UpstreamPolicy\n",
+        &[
+            "a.yaml:2: UpstreamPolicy: kind: found the unknown kind UpstreamPolicy of gateway.networking.k8s.io/v1; that kind has apiVersion transom.dev/v1alpha1",
         ],
     );
     tells("metadata: {name: a}\n", &["a.yaml:1: a: kind: found none, allowed a text such as HTTPRoute"]);

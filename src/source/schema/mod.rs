@@ -1,10 +1,10 @@
 //! What an API server would refuse is refused here too, and what it would fill in is filled in.
 //!
 //! A value of a known kind comes in; its defaults and a list of [`Finding`]s go out. The schemas are those of the
-//! CRDs of Gateway API v1.7.0, reduced by `tools/schema` to `config/schema/*.json`: types, bounds, patterns,
-//! defaults and CEL rules, without a sentence of theirs; the words are ours. Core kinds (Service, EndpointSlice,
-//! Secret, ConfigMap, Namespace) and `metadata` have a schema written by hand in the same form. This room does
-//! not know what an object means, nor where it was written.
+//! CRDs of Gateway API v1.7.0 and of our own in `config/crd`, reduced by `tools/schema` to `config/schema/*.json`:
+//! types, bounds, patterns, defaults and CEL rules, without a sentence of theirs; the words are ours. Core kinds
+//! (Service, EndpointSlice, Secret, ConfigMap, Namespace) and `metadata` have a schema written by hand in the same
+//! form. This room does not know what an object means, nor where it was written.
 //!
 //! The experimental channel is the base: it has every field of the standard one. Three things are wider than in
 //! the standard CRDs: parentRefs may differ in `port` alone, `wellKnownCACertificates` may be empty text, and
@@ -78,10 +78,11 @@ struct KindEntry {
 }
 
 static GATEWAY_API: &str = include_str!("../../../config/schema/gateway-api-v1.7.0.json");
+static TRANSOM: &str = include_str!("../../../config/schema/transom.json");
 static CORE: &str = include_str!("../../../config/schema/core-v1.json");
 
 static KINDS: LazyLock<Vec<KindSchema>> =
-    LazyLock::new(|| [GATEWAY_API, CORE].into_iter().flat_map(kinds_of).collect());
+    LazyLock::new(|| [GATEWAY_API, TRANSOM, CORE].into_iter().flat_map(kinds_of).collect());
 static METADATA: LazyLock<Node> =
     LazyLock::new(|| Node::read(include_str!("../../../config/schema/metadata.json")).unwrap_or_default());
 

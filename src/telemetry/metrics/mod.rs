@@ -4,9 +4,12 @@
 //! Only metrics that something feeds stand here. Names and labels are those of product.md section 3.
 
 mod config;
+mod mirrors;
 mod requests;
+mod retries;
 mod series;
 mod text;
+mod upstream;
 
 use std::io::{self, Write};
 
@@ -16,9 +19,14 @@ use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 use super::AccessLog;
 
 pub use config::{ConfigMetrics, ProblemStage};
+pub(super) use mirrors::Mirrors;
+pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};
 pub(super) use requests::{Requests, Shard};
+pub use retries::{RetryCause, RetryMetrics, RetrySkip};
 pub use series::SeriesLabels;
 pub(super) use series::{LabelsOf, Series, add};
+pub(super) use upstream::Upstreams;
+pub use upstream::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};
 
 /// Content type of the text format.
 pub const TEXT_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -43,7 +51,10 @@ pub(super) struct Metrics {
     registry: Registry,
     access_log: AccessLog,
     pub(super) requests: Requests,
+    pub(super) mirrors: Mirrors,
+    pub(super) upstreams: Upstreams,
     pub(super) config: ConfigMetrics,
+    pub(super) retries: RetryMetrics,
 }
 
 impl Metrics {
@@ -63,7 +74,10 @@ impl Metrics {
 
         let config = ConfigMetrics::new();
         config.register(&registry);
-        Metrics { registry, access_log, requests: Requests::default(), config }
+        let retries = RetryMetrics::new();
+        retries.register(&registry);
+        let (requests, mirrors, upstreams) = (Requests::default(), Mirrors::default(), Upstreams::default());
+        Metrics { registry, access_log, requests, mirrors, upstreams, config, retries }
     }
 
     /// Writes all of them, in pieces.
@@ -74,6 +88,8 @@ impl Metrics {
             text::family(out, DROPPED, text::Kind::Counter, help)?;
             text::sample(out, DROPPED, "", &text::Labels::default(), dropped)?;
         }
+        self.mirrors.write(out)?;
+        self.upstreams.write(out)?;
         self.requests.write(out)
     }
 }

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::filter::filters;
 use super::upstream::Indices;
 use crate::api::http_route::HttpBackendRef;
 use crate::api::{BackendObjectReference, Kind};
 use crate::router::RouteOrder;
 use crate::router::{Hostname, RouteEntry, RouteMatch};
-use crate::snapshot::{
-    Action, Filters, LocalAnswer, RouteId, Rule, RuleIndex, Share, Target, Timeouts, WeightedUpstreams,
-};
+use crate::snapshot::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, Target, WeightedUpstreams};
 use crate::translate::graph::Graph;
 use crate::translate::graph::attach::RouteHosts;
-use crate::translate::graph::http::{RouteNode, RuleNode, RuleOutcome};
+use crate::translate::graph::http::{RouteNode, RuleNode, RuleOutcome, ShareNode, ShareTarget};
 use crate::translate::graph::listener::{ListenerState, share_hosts};
 
 /// Entries of each listener that serves, by position of the Gateway and of the listener.
@@ -51,9 +50,9 @@ pub fn rules(graph: &Graph<'_>, served: &[Served<'_>], indices: &Indices) -> (Ve
                 },
                 index: position,
                 name: rule.rule.name.clone(),
-                filters: Filters::default(),
-                timeouts: Timeouts::default(),
-                retry: None,
+                filters: filters(&rule.filters, indices),
+                timeouts: rule.timeouts,
+                retry: rule.retry.clone(),
                 action: action(rule, indices),
             });
             for &(gateway, listener) in listeners {
@@ -110,19 +109,30 @@ fn add(
 }
 
 fn action(rule: &RuleNode<'_>, indices: &Indices) -> Action {
-    let RuleOutcome::Forward(shares) = &rule.outcome else { return Action::Answer(LocalAnswer::FilterFailed) };
-    let resolves = shares.iter().any(|(weight, upstream)| *weight > 0 && upstream.is_some());
-    let share = |(&(weight, upstream), asked): (&(u32, Option<_>), &HttpBackendRef)| Share {
-        weight,
-        target: upstream.and_then(|u| indices.of(u)).map_or_else(
-            || Target::Invalid { backend: named(&asked.backend.object), answer: LocalAnswer::InvalidBackend },
-            |index| Target::Upstream(index, Filters::default()),
-        ),
+    let shares = match &rule.outcome {
+        RuleOutcome::Dropped => return Action::Answer(LocalAnswer::FilterFailed),
+        RuleOutcome::Redirect(redirect) => return Action::Redirect(redirect.clone()),
+        RuleOutcome::Forward(shares) => shares,
     };
-    match WeightedUpstreams::new(shares.iter().zip(&rule.rule.backend_refs).map(share)) {
-        Some(upstreams) if resolves => Action::Forward(upstreams),
-        _ => Action::Answer(LocalAnswer::InvalidBackend),
+    // With shares that fail for different reasons, each says its own.
+    let unresolved = |share: &ShareNode| share.weight == 0 || matches!(share.target, ShareTarget::Unresolved);
+    if shares.iter().all(unresolved) {
+        return Action::Answer(LocalAnswer::InvalidBackend);
     }
+    let share = |(share, asked): (&ShareNode, &HttpBackendRef)| {
+        let invalid = |answer| Target::Invalid { backend: named(&asked.backend.object), answer };
+        let target = match &share.target {
+            ShareTarget::Unresolved => invalid(LocalAnswer::InvalidBackend),
+            ShareTarget::Refused => invalid(LocalAnswer::FilterFailed),
+            ShareTarget::Upstream(upstream, nodes) => indices.of(*upstream).map_or_else(
+                || invalid(LocalAnswer::InvalidBackend),
+                |index| Target::Upstream(index, filters(nodes, indices)),
+            ),
+        };
+        Share { weight: share.weight, target }
+    };
+    WeightedUpstreams::new(shares.iter().zip(&rule.rule.backend_refs).map(share))
+        .map_or(Action::Answer(LocalAnswer::InvalidBackend), Action::Forward)
 }
 
 /// A backend as the route names it.

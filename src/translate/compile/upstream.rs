@@ -2,10 +2,11 @@
 
 use super::route::Served;
 use crate::snapshot::upstream::EndpointCell;
-use crate::snapshot::{Policy, Upstream, UpstreamIndex};
+use crate::snapshot::{Upstream, UpstreamIndex};
 use crate::translate::graph::Graph;
 use crate::translate::graph::backend::UpstreamRef;
-use crate::translate::graph::http::RuleOutcome;
+use crate::translate::graph::filter::FilterNode;
+use crate::translate::graph::http::{RuleNode, RuleOutcome, ShareTarget};
 
 /// Where each upstream of the graph stands in the snapshot.
 pub struct Indices(Vec<Option<UpstreamIndex>>);
@@ -17,17 +18,15 @@ impl Indices {
     }
 }
 
-/// Every upstream that a rule of these routes forwards to, and where it stands.
+/// Every upstream that a rule of these routes forwards or mirrors to, and where it stands.
 pub fn upstreams(graph: &Graph<'_>, served: &[Served<'_>]) -> (Vec<Upstream>, Indices) {
     let mut used = vec![false; graph.upstreams.len()];
     for rule in served.iter().flat_map(|route| &route.node.rules) {
-        if let RuleOutcome::Forward(shares) = &rule.outcome {
-            for upstream in shares.iter().filter(|(weight, _)| *weight > 0).filter_map(|(_, upstream)| *upstream) {
-                if let Some(slot) = used.get_mut(upstream.0) {
-                    *slot = true;
-                }
+        mark(rule, &mut |upstream| {
+            if let Some(slot) = used.get_mut(upstream.0) {
+                *slot = true;
             }
-        }
+        });
     }
     let in_use = graph.upstreams.iter().enumerate().zip(used).filter(|(_, used)| *used).map(|(found, _)| found);
     let mut order: Vec<(usize, _)> = in_use.collect();
@@ -40,9 +39,33 @@ pub fn upstreams(graph: &Graph<'_>, served: &[Served<'_>]) -> (Vec<Upstream>, In
         }
         upstreams.push(Upstream {
             id: node.id.clone(),
-            policy: Policy::default(),
+            policy: graph.policies.of(&node.id),
             endpoints: EndpointCell::new(node.endpoints.clone()),
         });
     }
     (upstreams, Indices(indices))
+}
+
+/// Names every upstream that a rule sends something to.
+fn mark(rule: &RuleNode<'_>, used: &mut impl FnMut(UpstreamRef)) {
+    match &rule.outcome {
+        RuleOutcome::Dropped | RuleOutcome::Redirect(_) => {}
+        RuleOutcome::Forward(shares) => {
+            for share in shares.iter().filter(|share| share.weight > 0) {
+                if let ShareTarget::Upstream(upstream, filters) = &share.target {
+                    used(*upstream);
+                    mark_mirrors(filters, used);
+                }
+            }
+        }
+    }
+    mark_mirrors(&rule.filters, used);
+}
+
+fn mark_mirrors(filters: &[FilterNode], used: &mut impl FnMut(UpstreamRef)) {
+    for filter in filters {
+        if let FilterNode::Mirror(mirror) = filter {
+            used(mirror.upstream);
+        }
+    }
 }

@@ -1,8 +1,34 @@
-//! What a rule asks for beside matching and forwarding. Nothing of it is served yet, so a rule that asks is
-//! dropped: it answers 500 and its route's status says why. Never ignored.
+//! Filters of a rule and of its backendRefs: one reading for both lists. What is not served, or cannot be, is a
+//! problem of the rule or of the share, which then answers 500. Never skipped: "An ExtensionRef that cannot be
+//! resolved, or an unknown filter, must never be skipped" (gateway-api.md 6.5).
 
+use super::filter_fault::{FilterFault, FilterList, FilterPlace};
+use super::header::{self, Message};
+use super::mirror::{self, MirrorNode};
 use super::problem::RouteProblem;
-use crate::api::http_route::{HttpRouteFilter, HttpRouteFilterType, HttpRouteRule, HttpRouteTimeouts};
+use super::reading::Reading;
+use super::url::Prefixes;
+use super::{cors, url};
+use crate::api::http_route::{HttpRouteFilter, HttpRouteFilterType};
+use crate::snapshot::{Filter, Redirect};
+
+/// A filter that is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterNode {
+    /// One that refers to nothing.
+    Plain(Filter),
+    /// A mirror, which refers to an upstream.
+    Mirror(MirrorNode),
+}
+
+/// What a list of filters comes to.
+#[derive(Debug, Default)]
+pub struct FilterNodes {
+    /// In the order of the route, without those that do nothing.
+    pub filters: Vec<FilterNode>,
+    /// The redirect, which is all that its rule does.
+    pub redirect: Option<Redirect>,
+}
 
 /// Filters that may stand once in a list.
 const ONCE: &[HttpRouteFilterType] = &[
@@ -13,74 +39,125 @@ const ONCE: &[HttpRouteFilterType] = &[
     HttpRouteFilterType::Cors,
 ];
 
-/// Reads filters, timeouts, retry and session persistence of a rule and of its backendRefs.
-pub fn read<'a>(rule: usize, asked: &'a HttpRouteRule, problems: &mut Vec<RouteProblem<'a>>) {
-    if let Some((first, second)) = incompatible(&asked.filters, !asked.backend_refs.is_empty()) {
-        problems.push(RouteProblem::IncompatibleFilters { rule, first, second });
+/// Reads one list. `forwards` says whether its rule has backendRefs.
+pub fn read<'a>(
+    asked: &'a [HttpRouteFilter],
+    list: FilterList,
+    forwards: bool,
+    prefixes: Prefixes,
+    reading: &mut Reading<'_, 'a>,
+) -> FilterNodes {
+    let mut nodes = FilterNodes::default();
+    if asked.is_empty() {
+        return nodes;
     }
-    for (index, filter) in asked.filters.iter().enumerate() {
-        problems.push(RouteProblem::Filter { rule, index, kind: &filter.kind });
+    if let Some((first, second)) = incompatible(asked, forwards) {
+        reading.problems.push(RouteProblem::IncompatibleFilters { list, first, second });
     }
-    for (backend, reference) in asked.backend_refs.iter().enumerate() {
-        if let Some((first, second)) = incompatible(&reference.filters, false) {
-            problems.push(RouteProblem::IncompatibleFilters { rule, first, second });
+    nodes.filters.reserve_exact(asked.len());
+    for (index, filter) in asked.iter().enumerate() {
+        let place = FilterPlace { list, index, kind: filter.kind.as_str() };
+        for stray in strays(filter) {
+            reading.fault(place, FilterFault::Stray(stray));
         }
-        for filter in &reference.filters {
-            problems.push(RouteProblem::BackendFilter { rule, backend, kind: &filter.kind });
+        match one(filter, place, prefixes, reading) {
+            Ok(Outcome::Filter(node)) => nodes.filters.push(node),
+            Ok(Outcome::Redirect(redirect)) => nodes.redirect = Some(redirect),
+            Ok(Outcome::Nothing) => {}
+            Err(fault) => reading.fault(place, fault),
         }
     }
-    if let Some(timeouts) = &asked.timeouts {
-        read_timeouts(rule, timeouts, problems);
-    }
-    if asked.retry.is_some() {
-        problems.push(RouteProblem::Field { rule, field: "retry" });
-    }
-    if asked.session_persistence.is_some() {
-        problems.push(RouteProblem::Field { rule, field: "sessionPersistence" });
-    }
+    nodes
 }
 
-/// "0s disables" (gateway-api.md 6.4): that much is served, since there is no timeout to disable.
-fn read_timeouts<'a>(rule: usize, timeouts: &'a HttpRouteTimeouts, problems: &mut Vec<RouteProblem<'a>>) {
-    let fields = [("timeouts.request", &timeouts.request), ("timeouts.backendRequest", &timeouts.backend_request)];
-    for (field, value) in fields {
-        let Some(found) = value.as_deref() else { continue };
-        match milliseconds(found) {
-            Some(0) => {}
-            Some(_) => problems.push(RouteProblem::Field { rule, field }),
-            None => problems.push(RouteProblem::Duration { rule, field, found }),
-        }
-    }
+/// What one filter comes to.
+enum Outcome {
+    Filter(FilterNode),
+    Redirect(Redirect),
+    /// It asks for no change, or is a mirror that is left out.
+    Nothing,
 }
 
-/// A duration of GEP-2257, `^([0-9]{1,5}(h|m|s|ms)){1,4}$`.
-fn milliseconds(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut total = 0u64;
-    for _ in 0..4 {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = rest.split_at_checked(digits).filter(|_| (1..=5).contains(&digits))?;
-        let units = [("ms", 1u64), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-        let (name, factor) = units.into_iter().find(|(name, _)| unit.starts_with(name))?;
-        total += number.parse::<u64>().ok()? * factor;
-        rest = unit.strip_prefix(name)?;
-        if rest.is_empty() {
-            return Some(total);
+fn one<'a>(
+    filter: &'a HttpRouteFilter,
+    place: FilterPlace<'a>,
+    prefixes: Prefixes,
+    reading: &mut Reading<'_, 'a>,
+) -> Result<Outcome, FilterFault<'a>> {
+    use HttpRouteFilterType as Type;
+    let missing = |field| FilterFault::Missing(field);
+    Ok(match &filter.kind {
+        Type::RequestHeaderModifier => {
+            let asked = filter.request_header_modifier.as_ref().ok_or(missing("requestHeaderModifier"))?;
+            let changes = header::changes(asked, Message::Request, place, reading);
+            plain(changes, Filter::RequestHeaders)
         }
-    }
-    None
+        Type::ResponseHeaderModifier => {
+            let asked = filter.response_header_modifier.as_ref().ok_or(missing("responseHeaderModifier"))?;
+            let changes = header::changes(asked, Message::Response, place, reading);
+            plain(changes, Filter::ResponseHeaders)
+        }
+        Type::UrlRewrite => {
+            let asked = filter.url_rewrite.as_ref().ok_or(missing("urlRewrite"))?;
+            plain(url::rewrite(asked, prefixes, place, reading), Filter::Rewrite)
+        }
+        Type::RequestMirror => {
+            let asked = filter.request_mirror.as_ref().ok_or(missing("requestMirror"))?;
+            let mirror = mirror::read(asked, place, reading).map(FilterNode::Mirror);
+            mirror.map_or(Outcome::Nothing, Outcome::Filter)
+        }
+        // A preflight is answered before a share is drawn, so a share cannot answer it. A redirect there has no
+        // feature: "BackendRequestRedirect never made a release" (gateway-api.md 3.3).
+        Type::Cors | Type::RequestRedirect if place.list.backend.is_some() => return Err(FilterFault::RuleOnly),
+        Type::Cors => {
+            let asked = filter.cors.as_ref().ok_or(missing("cors"))?;
+            Outcome::Filter(FilterNode::Plain(Filter::Cors(Box::new(cors::read(asked, place, reading)))))
+        }
+        Type::RequestRedirect => {
+            let asked = filter.request_redirect.as_ref().ok_or(missing("requestRedirect"))?;
+            Outcome::Redirect(url::redirect(asked, prefixes, place, reading))
+        }
+        Type::ExternalAuth => return Err(FilterFault::NotServed),
+        Type::ExtensionRef => {
+            let reference = filter.extension_ref.as_ref().ok_or(missing("extensionRef"))?;
+            return Err(FilterFault::Extension(reference));
+        }
+        Type::Other(_) => return Err(FilterFault::UnknownType),
+    })
+}
+
+/// A filter, unless it asks for no change.
+fn plain<T: Default + PartialEq>(asked: T, filter: impl FnOnce(T) -> Filter) -> Outcome {
+    if asked == T::default() { Outcome::Nothing } else { Outcome::Filter(FilterNode::Plain(filter(asked))) }
+}
+
+/// Fields that belong to other types than the filter's.
+fn strays(filter: &HttpRouteFilter) -> impl Iterator<Item = &'static str> {
+    use HttpRouteFilterType as Type;
+    let fields = [
+        (Type::RequestHeaderModifier, "requestHeaderModifier", filter.request_header_modifier.is_some()),
+        (Type::ResponseHeaderModifier, "responseHeaderModifier", filter.response_header_modifier.is_some()),
+        (Type::RequestMirror, "requestMirror", filter.request_mirror.is_some()),
+        (Type::RequestRedirect, "requestRedirect", filter.request_redirect.is_some()),
+        (Type::UrlRewrite, "urlRewrite", filter.url_rewrite.is_some()),
+        (Type::Cors, "cors", filter.cors.is_some()),
+        (Type::ExternalAuth, "externalAuth", filter.external_auth.is_some()),
+        (Type::ExtensionRef, "extensionRef", filter.extension_ref.is_some()),
+    ];
+    let strays = fields.into_iter().filter(move |(kind, _, given)| *given && *kind != filter.kind);
+    strays.map(|(_, field, _)| field)
 }
 
 /// Two filters that cannot stand together, or a redirect where there is a backend.
-fn incompatible(filters: &[HttpRouteFilter], backends: bool) -> Option<(&str, &str)> {
-    let has = |kind: &HttpRouteFilterType| filters.iter().filter(|filter| filter.kind == *kind).count();
-    let redirect = HttpRouteFilterType::RequestRedirect;
-    if has(&redirect) > 0 && has(&HttpRouteFilterType::UrlRewrite) > 0 {
+fn incompatible(filters: &[HttpRouteFilter], forwards: bool) -> Option<(&str, &str)> {
+    let count = |kind: &HttpRouteFilterType| filters.iter().filter(|filter| filter.kind == *kind).count();
+    let redirect = count(&HttpRouteFilterType::RequestRedirect) > 0;
+    if redirect && count(&HttpRouteFilterType::UrlRewrite) > 0 {
         return Some(("RequestRedirect", "URLRewrite"));
     }
-    if has(&redirect) > 0 && backends {
+    if redirect && forwards {
         return Some(("RequestRedirect", "backendRefs"));
     }
-    let twice = ONCE.iter().find(|kind| has(kind) > 1)?;
+    let twice = ONCE.iter().find(|kind| count(kind) > 1)?;
     Some((twice.as_str(), twice.as_str()))
 }

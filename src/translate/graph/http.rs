@@ -2,15 +2,19 @@
 
 use super::attach::{ParentNode, Parents, RouteHosts, Target};
 use super::backend::{Backends, UpstreamRef};
-use super::filter;
+use super::filter::{self, FilterNode, FilterNodes};
+use super::filter_fault::FilterList;
 use super::gateway::GatewayNode;
 use super::listener::parse_hostname;
 use super::matching::Patterns;
-use super::problem::{BackendProblem, Remark, RouteProblem};
-use super::{Remarks, created};
-use crate::api::http_route::{HttpRoute, HttpRouteMatch, HttpRouteRule};
+use super::problem::{BackendProblem, RefPlace, Remark, RouteProblem};
+use super::reading::Reading;
+use super::url::Prefixes;
+use super::{Remarks, created, timing};
+use crate::api::http_route::{HttpBackendRef, HttpRoute, HttpRouteMatch, HttpRouteRule};
 use crate::api::{Kind, ObjectKey};
 use crate::router::RouteMatch;
+use crate::snapshot::{Redirect, Retry, Timeouts};
 
 /// Largest weight of the specification.
 const MAX_WEIGHT: i32 = 1_000_000;
@@ -43,6 +47,12 @@ pub struct RuleNode<'a> {
     pub rule: &'a HttpRouteRule,
     /// Matches that could be compiled, with their position in the rule.
     pub matches: Vec<(u32, RouteMatch)>,
+    /// What is done on the way, whatever share is drawn.
+    pub filters: Vec<FilterNode>,
+    /// Bounds in time.
+    pub timeouts: Timeouts,
+    /// When a request is sent again.
+    pub retry: Option<Retry>,
     /// What it does.
     pub outcome: RuleOutcome,
 }
@@ -50,10 +60,33 @@ pub struct RuleNode<'a> {
 /// What a rule does.
 #[derive(Debug)]
 pub enum RuleOutcome {
-    /// Forwards by weight; `None` is a share that answers 500.
-    Forward(Vec<(u32, Option<UpstreamRef>)>),
-    /// Answers 500: something of it is not served or not understood.
+    /// Forwards by weight: a share for each backendRef.
+    Forward(Vec<ShareNode>),
+    /// Redirects.
+    Redirect(Redirect),
+    /// Answers 500, and does nothing on the way: something of it is not served or not understood.
     Dropped,
+}
+
+/// A backendRef's part of the traffic.
+#[derive(Debug)]
+pub struct ShareNode {
+    /// 0 to 1,000,000.
+    pub weight: u32,
+    /// Where it goes.
+    pub target: ShareTarget,
+}
+
+/// Where a share goes.
+#[derive(Debug)]
+pub enum ShareTarget {
+    /// To an upstream, through these filters.
+    Upstream(UpstreamRef, Vec<FilterNode>),
+    /// Nowhere: the reference does not resolve. 500.
+    Unresolved,
+    /// Nowhere: a filter of the backendRef cannot be served as asked. 500. Looked at first, so that what is said
+    /// of the route does not hang on whether a backend is there.
+    Refused,
 }
 
 /// What a route is worth as a whole.
@@ -108,13 +141,21 @@ pub fn route<'a>(
         return None;
     }
 
-    let mut problems = Vec::new();
-    let mut backend_problems = Vec::new();
-    let hosts = read_hosts(&route.spec.hostnames, &mut problems);
+    let mut reading = Reading {
+        kind: Kind::HttpRoute,
+        key,
+        patterns: resolving.patterns,
+        backends: resolving.backends,
+        remarks,
+        problems: Vec::new(),
+        backend_problems: Vec::new(),
+    };
+    let hosts = read_hosts(&route.spec.hostnames, &mut reading.problems);
     let mut rules = Vec::with_capacity(route.spec.rules.len());
     for (index, rule) in route.spec.rules.iter().enumerate() {
-        rules.push(read_rule(key, index, rule, &mut problems, &mut backend_problems, resolving));
+        rules.push(read_rule(index, rule, &mut reading));
     }
+    let Reading { problems, backend_problems, .. } = reading;
     let attached = ours.into_iter().filter_map(|(position, reference, gateway)| {
         let node = gateways.get(gateway)?;
         let outcome = parents.attach(node, reference, Kind::HttpRoute, &key.namespace, &hosts);
@@ -168,42 +209,54 @@ fn read_hosts<'a>(asked: &'a [String], problems: &mut Vec<RouteProblem<'a>>) -> 
     RouteHosts::Listed(hosts)
 }
 
-fn read_rule<'a>(
-    route: &'a ObjectKey,
-    index: usize,
-    rule: &'a HttpRouteRule,
-    problems: &mut Vec<RouteProblem<'a>>,
-    backend_problems: &mut Vec<BackendProblem<'a>>,
-    resolving: &mut Resolving<'_, 'a>,
-) -> RuleNode<'a> {
-    let before = problems.len();
-    let matches = read_matches(index, &rule.matches, problems, resolving.patterns);
-    filter::read(index, rule, problems);
+fn read_rule<'a>(index: usize, rule: &'a HttpRouteRule, reading: &mut Reading<'_, 'a>) -> RuleNode<'a> {
+    let before = reading.problems.len();
+    let matches = read_matches(index, &rule.matches, &mut reading.problems, reading.patterns);
+    let prefixes = Prefixes::of(&rule.matches);
+    let list = FilterList { rule: index, backend: None };
+    let FilterNodes { filters, redirect } =
+        filter::read(&rule.filters, list, !rule.backend_refs.is_empty(), prefixes, reading);
+    let timeouts = timing::timeouts(index, rule.timeouts.as_ref(), &mut reading.problems);
+    let retry = timing::retry(index, rule.retry.as_ref(), &mut reading.problems);
+    if rule.session_persistence.is_some() {
+        reading.problems.push(RouteProblem::SessionPersistence { rule: index });
+    }
 
     let mut shares = Vec::with_capacity(rule.backend_refs.len());
     for (position, backend) in rule.backend_refs.iter().enumerate() {
-        let reference = &backend.backend.object;
-        let resolved = resolving.backends.resolve(Kind::HttpRoute, &route.namespace, reference, resolving.remarks);
-        let upstream = match resolved {
-            Ok(upstream) if backend.filters.is_empty() => Some(upstream),
-            Ok(_) => None,
-            Err(fault) => {
-                let namespace = reference.namespace.as_deref().unwrap_or(&route.namespace);
-                backend_problems.push(BackendProblem { rule: index, index: position, reference, namespace, fault });
-                None
-            }
-        };
-        let found = backend.backend.weight;
-        if !(0..=MAX_WEIGHT).contains(&found) {
-            problems.push(RouteProblem::Weight { rule: index, backend: position, found });
-        }
-        shares.push((u32::try_from(found).unwrap_or(0), upstream));
+        shares.push(read_share((index, position), backend, prefixes, reading));
     }
-    let mut weighted = rule.backend_refs.iter().filter(|backend| backend.backend.weight > 0).peekable();
-    let only_filtered = weighted.peek().is_some() && weighted.all(|backend| !backend.filters.is_empty());
-    let dropped = only_filtered || problems.iter().skip(before).any(RouteProblem::drops_rule);
-    let outcome = if dropped { RuleOutcome::Dropped } else { RuleOutcome::Forward(shares) };
-    RuleNode { rule, matches, outcome }
+    let mut weighted = shares.iter().filter(|share| share.weight > 0).peekable();
+    let all_refused = weighted.peek().is_some() && weighted.all(|share| matches!(share.target, ShareTarget::Refused));
+    let dropped = all_refused || reading.problems.iter().skip(before).any(RouteProblem::drops_rule);
+    if dropped {
+        let (filters, timeouts) = (Vec::new(), Timeouts::default());
+        return RuleNode { rule, matches, filters, timeouts, retry: None, outcome: RuleOutcome::Dropped };
+    }
+    let outcome = redirect.map_or(RuleOutcome::Forward(shares), RuleOutcome::Redirect);
+    RuleNode { rule, matches, filters, timeouts, retry, outcome }
+}
+
+fn read_share<'a>(
+    (rule, index): (usize, usize),
+    asked: &'a HttpBackendRef,
+    prefixes: Prefixes,
+    reading: &mut Reading<'_, 'a>,
+) -> ShareNode {
+    let upstream = reading.backend(RefPlace::Backend { rule, index }, &asked.backend.object);
+    let before = reading.problems.len();
+    let list = FilterList { rule, backend: Some(index) };
+    let FilterNodes { filters, .. } = filter::read(&asked.filters, list, false, prefixes, reading);
+    let target = match upstream {
+        _ if reading.problems.len() > before => ShareTarget::Refused,
+        Some(upstream) => ShareTarget::Upstream(upstream, filters),
+        None => ShareTarget::Unresolved,
+    };
+    let found = asked.backend.weight;
+    if !(0..=MAX_WEIGHT).contains(&found) {
+        reading.problems.push(RouteProblem::Weight { rule, backend: index, found });
+    }
+    ShareNode { weight: u32::try_from(found).unwrap_or(0), target }
 }
 
 /// "If no matches are specified, the default is a prefix path match on "/"".

@@ -7,17 +7,27 @@ pub mod bind;
 mod certificate;
 pub mod class;
 mod conflict;
+mod cors;
+mod duration;
 pub mod endpoint;
-mod filter;
+pub mod filter;
+pub mod filter_fault;
 pub mod gateway;
 mod grant;
+pub mod header;
 pub mod http;
 pub mod listener;
 mod matching;
+pub mod mirror;
 mod namespace;
+pub mod policy;
 pub mod problem;
+mod reading;
+mod timing;
 mod tls_policy;
+mod treatment;
 pub mod unserved;
+mod url;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +41,7 @@ use class::ClassNode;
 use gateway::GatewayNode;
 use grant::Grants;
 use http::RouteNode;
+use policy::Policies;
 use problem::Remark;
 use tls_policy::TlsPolicies;
 use unserved::UnservedNode;
@@ -46,6 +57,8 @@ pub struct Graph<'a> {
     pub routes: Vec<RouteNode<'a>>,
     /// What they forward to, in the order of [`backend::UpstreamRef`].
     pub upstreams: Vec<UpstreamNode>,
+    /// UpstreamPolicies, and what they say of upstreams.
+    pub policies: Policies<'a>,
     /// Objects of kinds that are not served.
     pub unserved: Vec<UnservedNode<'a>>,
     /// What else is to be said.
@@ -89,12 +102,16 @@ pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(
     for entry in &resources.http_routes {
         routes.extend(http::route(entry, &parents, &mut gateways, &mut resolving));
     }
+    let mut treatments = Policies::new(resources);
+    treatments.reach(&routes, &grants);
     let unserved = unserved::unserved(resources, settings, &gateways, &routes, &policies, &mut remarks);
     let mut references = References::default();
     certificates.note(&mut references);
     backends.note(&mut references);
+    treatments.note(&mut references);
     namespace::note(&gateways, &mut references);
-    read(&Graph { classes, gateways, routes, upstreams: backends.upstreams, unserved, remarks, references })
+    let (upstreams, policies) = (backends.upstreams, treatments);
+    read(&Graph { classes, gateways, routes, upstreams, policies, unserved, remarks, references })
 }
 
 /// When an object was made, in nanoseconds since 1970. Unknown counts as the youngest.

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
+use super::filter_fault::{FilterFault, FilterList, FilterPlace, HeaderList};
 use crate::api::common::{LocalObjectReference, ObjectReference};
 use crate::api::gateway::{Protocol, TlsMode};
-use crate::api::http_route::HttpRouteFilterType;
-use crate::api::{BackendObjectReference, Kind, ParentReference, SecretObjectReference};
+use crate::api::{BackendObjectReference, Kind, ObjectKey, ParentReference, SecretObjectReference};
 use crate::snapshot::ListenerId;
 use crate::snapshot::tls::CertificateProblem;
 
@@ -186,15 +186,19 @@ pub enum RouteProblem<'a> {
     /// A match that cannot be compiled: it matches nothing, and the rule answers 500.
     Match { rule: usize, index: usize, fault: MatchFault<'a> },
     /// Filters that cannot stand together.
-    IncompatibleFilters { rule: usize, first: &'a str, second: &'a str },
-    /// A filter that is not served, or unknown.
-    Filter { rule: usize, index: usize, kind: &'a HttpRouteFilterType },
-    /// A filter of a backendRef: its share answers 500.
-    BackendFilter { rule: usize, backend: usize, kind: &'a HttpRouteFilterType },
-    /// A field that is not served.
-    Field { rule: usize, field: &'static str },
+    IncompatibleFilters { list: FilterList, first: &'a str, second: &'a str },
+    /// A filter that cannot be served as asked: its rule, or the share of its backendRef, answers 500.
+    Filter { place: FilterPlace<'a>, fault: FilterFault<'a> },
+    /// `sessionPersistence`, which is not served.
+    SessionPersistence { rule: usize },
     /// Not a duration of GEP-2257.
     Duration { rule: usize, field: &'static str, found: &'a str },
+    /// `timeouts.backendRequest` is longer than `timeouts.request`.
+    BackendTimeout { rule: usize, request: &'a str, backend: &'a str },
+    /// Not a status code from 400 to 599.
+    RetryCode { rule: usize, index: usize, found: i32 },
+    /// A negative number of attempts.
+    RetryAttempts { rule: usize, found: i32 },
     /// Not 0 to 1,000,000.
     Weight { rule: usize, backend: usize, found: i32 },
 }
@@ -202,7 +206,18 @@ pub enum RouteProblem<'a> {
 impl RouteProblem<'_> {
     /// Whether this makes its rule answer 500 as a whole.
     pub fn drops_rule(&self) -> bool {
-        !matches!(self, RouteProblem::Hostname { .. } | RouteProblem::BackendFilter { .. })
+        match self {
+            RouteProblem::Hostname { .. } => false,
+            RouteProblem::IncompatibleFilters { list, .. }
+            | RouteProblem::Filter { place: FilterPlace { list, .. }, .. } => list.backend.is_none(),
+            RouteProblem::Match { .. }
+            | RouteProblem::SessionPersistence { .. }
+            | RouteProblem::Duration { .. }
+            | RouteProblem::BackendTimeout { .. }
+            | RouteProblem::RetryCode { .. }
+            | RouteProblem::RetryAttempts { .. }
+            | RouteProblem::Weight { .. } => true,
+        }
     }
 }
 
@@ -227,19 +242,26 @@ pub enum MatchFault<'a> {
     Method(&'a str),
 }
 
-/// A backendRef that does not resolve.
+/// A reference to a backend that does not resolve.
 #[derive(Debug, Clone)]
 pub struct BackendProblem<'a> {
-    /// Position of the rule.
-    pub rule: usize,
-    /// Position of the backendRef.
-    pub index: usize,
+    /// Where it stands.
+    pub place: RefPlace,
     /// The reference.
     pub reference: &'a BackendObjectReference,
     /// Namespace that it points to.
     pub namespace: &'a str,
     /// Why it does not resolve.
     pub fault: BackendFault<'a>,
+}
+
+/// Where a reference to a backend stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefPlace {
+    /// A backendRef of a rule: its share answers 500.
+    Backend { rule: usize, index: usize },
+    /// A mirror, which is left out.
+    Mirror { list: FilterList, index: usize },
 }
 
 /// Why a backendRef does not resolve.
@@ -265,6 +287,44 @@ pub enum BackendFault<'a> {
     TlsPolicy(&'a str),
 }
 
+/// What is wrong with a value of an UpstreamPolicy: it has no effect as a whole. Fields are those of its spec.
+#[derive(Debug, Clone)]
+pub enum PolicyProblem<'a> {
+    /// No target at all.
+    NoTargets,
+    /// A text that is none of those allowed.
+    Text { field: &'static str, found: &'a str, allowed: &'static str },
+    /// The field that this type needs is missing.
+    MemberMissing { field: &'static str, of: &'static str },
+    /// A field that belongs to another type than the one found.
+    MemberOfOther { field: &'static str, of: &'static str, found: &'a str },
+    /// Not a duration of GEP-2257.
+    Duration { field: &'static str, found: &'a str },
+    /// A duration that is too short.
+    TooShort { field: &'static str, found: &'a str, allowed: &'static str },
+    /// A duration that is longer than that of another field.
+    LongerThan { field: &'static str, found: &'a str, other: &'static str, bound: &'a str },
+    /// A number below the least one.
+    TooSmall { field: &'static str, found: i32, least: i32 },
+    /// Neither a status code nor a range of them.
+    Status { index: usize, found: &'a str },
+    /// No status code at all is good.
+    NoStatus,
+}
+
+/// Why an UpstreamPolicy has no effect on one of its targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetProblem<'a> {
+    /// Not a core Service.
+    Kind,
+    /// No such Service.
+    NotFound,
+    /// The Service has no TCP port of that name.
+    PortNotFound,
+    /// This policy has the very same target, and is older or first by name.
+    Conflicted(&'a ObjectKey),
+}
+
 /// Something to say about an object that has no condition for it.
 #[derive(Debug, Clone)]
 pub enum Remark<'a> {
@@ -282,6 +342,8 @@ pub enum Remark<'a> {
     DefaultGateways(&'a str),
     /// A kind that is not served.
     KindNotServed(Kind),
+    /// Route: a header that stands before in the same list of a header modifier; the first one counts.
+    RepeatedHeader { place: FilterPlace<'a>, list: HeaderList, index: usize, name: &'a str },
     /// Service: an application protocol that is not known, taken as HTTP/1.1.
     AppProtocol { port: i32, found: &'a str },
     /// Service: no endpoint that may be used.

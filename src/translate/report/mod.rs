@@ -2,8 +2,10 @@
 
 mod class;
 mod condition;
+mod filter;
 mod gateway;
 mod listener;
+mod policy;
 mod route;
 mod route_condition;
 mod unserved;
@@ -34,8 +36,8 @@ pub struct Statuses {
     pub routes: BTreeMap<ObjectRef, RouteStatus>,
     /// ListenerSets, by namespace and name.
     pub listener_sets: BTreeMap<ObjectKey, ListenerSetStatus>,
-    /// BackendTLSPolicies, by namespace and name.
-    pub policies: BTreeMap<ObjectKey, PolicyStatus>,
+    /// Policies of every kind.
+    pub policies: BTreeMap<ObjectRef, PolicyStatus>,
 }
 
 /// Something to tell a person about an object.
@@ -82,6 +84,12 @@ pub(super) fn report(graph: &Graph<'_>, settings: &Settings) -> (Statuses, Vec<F
         (ObjectRef { kind: Kind::HttpRoute, key: node.key.clone() }, status)
     });
     statuses.routes = routes.collect();
+    for node in &graph.policies.nodes {
+        let (told, status) = policy::report(node, graph, settings);
+        findings.add(Kind::UpstreamPolicy, node.key, told);
+        let object = ObjectRef { kind: Kind::UpstreamPolicy, key: node.key.clone() };
+        statuses.policies.extend(status.map(|status| (object, status)));
+    }
     for node in &graph.unserved {
         unserved::report(node, settings, &mut statuses);
     }

@@ -1,10 +1,9 @@
 //! The rest of the one table: problems of a route's own parts and of its backends, and remarks.
 
-use super::Severity;
 use super::condition::{ACCEPTED, RESOLVED_REFS, Telling, named};
+use super::{Severity, filter};
 use crate::api::Kind;
-use crate::api::http_route::HttpRouteFilterType;
-use crate::translate::graph::problem::{BackendFault, BackendProblem, MatchFault, Remark, RouteProblem};
+use crate::translate::graph::problem::{BackendFault, BackendProblem, MatchFault, RefPlace, Remark, RouteProblem};
 
 /// Of a part of a route. As a condition it is `Accepted=False` if nothing of the route is as asked, else
 /// `PartiallyInvalid=True`; that choice is the route's.
@@ -22,40 +21,33 @@ pub fn route(problem: &RouteProblem<'_>) -> Telling {
             let message = format!("{message}; the match never matches, and its rule answers 500");
             unsupported(format!("spec.rules[{rule}].matches[{index}].{field}"), message)
         }
-        RouteProblem::IncompatibleFilters { rule, first, second } => {
-            let message = if first == second {
-                format!("filter {first} stands more than once; allowed: once")
-            } else {
-                format!("{first} and {second} cannot stand together")
-            };
-            Telling::no(ACCEPTED, "IncompatibleFilters", format!("spec.rules[{rule}].filters"), message)
-        }
-        RouteProblem::Filter { rule, index, kind } => {
-            unsupported(format!("spec.rules[{rule}].filters[{index}]"), filter(kind, "the rule"))
-        }
-        RouteProblem::BackendFilter { rule, backend, kind } => unsupported(
-            format!("spec.rules[{rule}].backendRefs[{backend}].filters"),
-            filter(kind, "the share of this backend"),
-        ),
-        RouteProblem::Field { rule, field } => unsupported(
-            format!("spec.rules[{rule}].{field}"),
-            format!("{field} is not served by this version of Transom; the rule answers 500"),
+        RouteProblem::IncompatibleFilters { list, first, second } => filter::incompatible(*list, first, second),
+        RouteProblem::Filter { place, fault } => filter::fault(place, fault),
+        RouteProblem::SessionPersistence { rule } => unsupported(
+            format!("spec.rules[{rule}].sessionPersistence"),
+            "sessionPersistence is not served by this version of Transom; the rule answers 500".to_owned(),
         ),
         RouteProblem::Duration { rule, field, found } => unsupported(
             format!("spec.rules[{rule}].{field}"),
             format!("{found:?} is not a duration; allowed: such as 10s, 500ms, 1h30m; the rule answers 500"),
+        ),
+        RouteProblem::BackendTimeout { rule, request, backend } => unsupported(
+            format!("spec.rules[{rule}].timeouts.backendRequest"),
+            format!("{backend} is longer than timeouts.request; allowed: at most {request}; the rule answers 500"),
+        ),
+        RouteProblem::RetryCode { rule, index, found } => unsupported(
+            format!("spec.rules[{rule}].retry.codes[{index}]"),
+            format!("{found} is not a code that can be retried; allowed: 400 to 599; the rule answers 500"),
+        ),
+        RouteProblem::RetryAttempts { rule, found } => unsupported(
+            format!("spec.rules[{rule}].retry.attempts"),
+            format!("{found} is out of range; allowed: 0 and more; the rule answers 500"),
         ),
         RouteProblem::Weight { rule, backend, found } => unsupported(
             format!("spec.rules[{rule}].backendRefs[{backend}].weight"),
             format!("{found} is out of range; allowed: 0 to 1000000; the rule answers 500"),
         ),
     }
-}
-
-fn filter(kind: &HttpRouteFilterType, what: &str) -> String {
-    let unknown = matches!(kind, HttpRouteFilterType::Other(_));
-    let why = if unknown { "is not known" } else { "is not served by this version of Transom" };
-    format!("filter {kind} {why}; {what} answers 500")
 }
 
 fn match_fault(fault: &MatchFault<'_>) -> (&'static str, String) {
@@ -85,9 +77,9 @@ fn match_fault(fault: &MatchFault<'_>) -> (&'static str, String) {
     }
 }
 
-/// Of a backendRef.
+/// Of a reference to a backend.
 pub fn backend(problem: &BackendProblem<'_>) -> Telling {
-    let BackendProblem { rule, index, reference, namespace, fault } = problem;
+    let BackendProblem { place, reference, namespace, fault } = problem;
     let name = &reference.name;
     let port = reference.port.unwrap_or_default();
     let (reason, message) = match fault {
@@ -125,7 +117,13 @@ pub fn backend(problem: &BackendProblem<'_>) -> Telling {
             )
         }
     };
-    Telling::no(RESOLVED_REFS, reason, format!("spec.rules[{rule}].backendRefs[{index}]"), message)
+    let (field, message) = match place {
+        RefPlace::Backend { rule, index } => (format!("spec.rules[{rule}].backendRefs[{index}]"), message),
+        RefPlace::Mirror { list, index } => {
+            (format!("{list}[{index}].requestMirror.backendRef"), format!("{message}; the mirror is left out"))
+        }
+    };
+    Telling::no(RESOLVED_REFS, reason, field, message)
 }
 
 /// What has no condition.
@@ -169,6 +167,10 @@ pub fn remark(remark: &Remark<'_>, controller: &str) -> Telling {
             Telling::only(Problem, "UnsupportedValue", "spec.useDefaultGateways", message)
         }
         Remark::KindNotServed(kind) => Telling::only(Problem, "NotServed", "", not_served(*kind)),
+        Remark::RepeatedHeader { place, list, index, name } => {
+            let message = format!("{name:?} stands in {} before; the first one counts", list.field());
+            Telling::only(Note, "RepeatedHeader", filter::header_field(place, *list, *index), message)
+        }
         Remark::AppProtocol { port, found } => {
             let message = format!("port {port}: appProtocol {found:?} is not known and is taken as HTTP/1.1");
             Telling::only(Note, "AppProtocol", "spec.ports", message)

@@ -29,7 +29,8 @@ pub fn report(node: &UnservedNode<'_>, settings: &Settings, statuses: &mut Statu
                 controller_name: settings.controller_name.clone(),
                 conditions: vec![refused("Invalid")],
             });
-            statuses.policies.insert(node.key.clone(), PolicyStatus { ancestors: ancestors.collect() });
+            let key = ObjectRef { kind: node.kind, key: node.key.clone() };
+            statuses.policies.insert(key, PolicyStatus { ancestors: ancestors.collect() });
         }
         kind => {
             let parents = node.parents.iter().map(|parent| ParentRouteStatus {

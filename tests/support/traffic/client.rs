@@ -11,6 +11,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::script::End;
+
 /// An answer that was read to its end.
 #[derive(Debug)]
 pub struct Answer {
@@ -18,12 +20,25 @@ pub struct Answer {
     pub version: Version,
     pub headers: HeaderMap,
     pub body: String,
+    pub trailers: Option<HeaderMap>,
 }
 
 impl Answer {
     /// A fact of an echo answer.
     pub fn fact(&self, name: &str) -> Option<&str> {
         self.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// Every value of a fact, joined with a comma.
+    pub fn facts(&self, name: &str) -> String {
+        let values = self.body.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        values.collect::<Vec<_>>().join(",")
+    }
+
+    /// Every value of a header, joined with a comma.
+    pub fn header(&self, name: &str) -> String {
+        let values = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap());
+        values.collect::<Vec<_>>().join(",")
     }
 
     /// Status and the name of the upstream, or the gateway's own words: `200 a`, `404 no_route`.
@@ -92,12 +107,15 @@ impl Client {
             }
         };
         let (parts, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let body = body.collect().await?;
+        let trailers = body.trailers().cloned();
+        let body = body.to_bytes();
         Ok(Answer {
             status: parts.status,
             version: parts.version,
             headers: parts.headers,
             body: String::from_utf8_lossy(&body).into_owned(),
+            trailers,
         })
     }
 
@@ -113,6 +131,175 @@ impl Client {
             Client::H2(sender) => sender.is_closed(),
         }
     }
+}
+
+/// A connection on which bytes are sent and answers are read by their framing, nothing forgiven.
+pub struct Wire {
+    pub tcp: TcpStream,
+    seen: Vec<u8>,
+}
+
+/// An answer as it came: the header block in lower case, status line first, and the body without its framing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireAnswer {
+    /// Header blocks of 1xx that came before it.
+    pub interim: Vec<String>,
+    pub head: String,
+    pub body: String,
+}
+
+/// An answer that ended before it was whole: what had come, and how the connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    pub seen: String,
+    pub end: End,
+}
+
+impl WireAnswer {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        status(&self.head)
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// Status and body.
+    pub fn summary(&self) -> String {
+        format!("{} {}", self.status(), self.body.trim_end())
+    }
+}
+
+impl Wire {
+    /// Connects.
+    pub async fn connect(address: SocketAddr) -> Wire {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Wire { tcp, seen: Vec::new() }
+    }
+
+    /// Sends bytes.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.tcp.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Sends a request without a body and reads its answer.
+    pub async fn ask(&mut self, method: &str, path: &str) -> Result<WireAnswer, Broken> {
+        // An answer may come, and the connection end, before the request was sent.
+        let _ = self.tcp.write_all(format!("{method} {path} HTTP/1.1\r\nHost: a.com\r\n\r\n").as_bytes()).await;
+        self.answer(method).await
+    }
+
+    /// Reads the answer to a request of this method; what comes after it stays for the next one. Where only the end
+    /// of the connection ends the body, a reset breaks it.
+    pub async fn answer(&mut self, method: &str) -> Result<WireAnswer, Broken> {
+        let mut interim = Vec::new();
+        let head = loop {
+            let head = self.head().await?;
+            if !(100..200).contains(&status(&head)) || status(&head) == 101 {
+                break head;
+            }
+            interim.push(head);
+        };
+        let mut answer = WireAnswer { interim, head, body: String::new() };
+        let bodiless = method == "HEAD" || matches!(answer.status(), 101 | 204 | 304);
+        let body = if bodiless {
+            Vec::new()
+        } else if answer.header("transfer-encoding") == Some("chunked") {
+            assert_eq!(answer.header("content-length"), None, "{}", answer.head);
+            self.chunks().await.map_err(|end| self.broken(&answer.head, end))?
+        } else if let Some(length) = answer.header("content-length") {
+            let length = length.parse().unwrap();
+            self.exactly(length).await.map_err(|end| self.broken(&answer.head, end))?
+        } else {
+            match self.end().await {
+                End::Closed => std::mem::take(&mut self.seen),
+                End::Reset => return Err(self.broken(&answer.head, End::Reset)),
+            }
+        };
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        Ok(answer)
+    }
+
+    /// Reads a header block.
+    pub async fn head(&mut self) -> Result<String, Broken> {
+        loop {
+            if let Some(at) = self.seen.windows(4).position(|four| four == b"\r\n\r\n") {
+                let head: Vec<u8> = self.seen.drain(..at + 4).collect();
+                return Ok(String::from_utf8_lossy(&head).to_lowercase());
+            }
+            self.more().await.map_err(|end| self.broken("", end))?;
+        }
+    }
+
+    /// Reads so many bytes.
+    pub async fn exactly(&mut self, length: usize) -> Result<Vec<u8>, End> {
+        while self.seen.len() < length {
+            self.more().await?;
+        }
+        Ok(self.seen.drain(..length).collect())
+    }
+
+    /// Reads to the end of the connection.
+    pub async fn end(&mut self) -> End {
+        loop {
+            if let Err(end) = self.more().await {
+                return end;
+            }
+        }
+    }
+
+    /// Whether the connection has ended or not yet, as far as can be seen: a request on it is answered.
+    pub async fn is_kept(&mut self) -> bool {
+        assert!(self.seen.is_empty(), "{:?}", String::from_utf8_lossy(&self.seen));
+        self.ask("GET", "/kept").await.is_ok()
+    }
+
+    async fn chunks(&mut self) -> Result<Vec<u8>, End> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line().await?;
+            let size = usize::from_str_radix(line.split(';').next().unwrap().trim(), 16).unwrap();
+            if size == 0 {
+                break;
+            }
+            body.extend(self.exactly(size).await?);
+            assert_eq!(self.exactly(2).await?, b"\r\n");
+        }
+        while !self.line().await?.is_empty() {} // trailers
+        Ok(body)
+    }
+
+    async fn line(&mut self) -> Result<String, End> {
+        loop {
+            if let Some(at) = self.seen.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.seen.drain(..at + 2).collect();
+                return Ok(String::from_utf8_lossy(&line[..at]).into_owned());
+            }
+            self.more().await?;
+        }
+    }
+
+    async fn more(&mut self) -> Result<(), End> {
+        let read = self.tcp.read_buf(&mut self.seen);
+        match tokio::time::timeout(Duration::from_secs(15), read).await.expect("in time") {
+            Ok(0) => Err(End::Closed),
+            Ok(_) => Ok(()),
+            Err(_) => Err(End::Reset),
+        }
+    }
+
+    fn broken(&self, head: &str, end: End) -> Broken {
+        Broken { seen: format!("{head}{}", String::from_utf8_lossy(&self.seen)), end }
+    }
+}
+
+fn status(head: &str) -> u16 {
+    let rest = head.strip_prefix("http/1.1 ").or(head.strip_prefix("http/1.0 "));
+    let code = rest.and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+    code.unwrap_or_else(|| panic!("no status line: {head:?}"))
 }
 
 /// A GET over a connection of its own.

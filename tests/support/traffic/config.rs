@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use transom::router::{HostMap, Hostname, PathMatch, RouteEntry, RouteMatch, RouteOrder, RouteTable};
+use transom::snapshot::filter::HeaderChanges;
 use transom::snapshot::tls::ListenerTls;
 use transom::snapshot::upstream::EndpointCell;
 use transom::snapshot::{
@@ -40,6 +41,34 @@ pub fn endpoints(addresses: &[SocketAddr]) -> EndpointSet {
     let mut endpoints: Vec<Endpoint> = addresses.iter().map(|address| Endpoint::new(*address)).collect();
     endpoints.sort();
     EndpointSet { endpoints: endpoints.into() }
+}
+
+/// A rule without filters, timeouts and retries.
+pub fn rule(name: &str, action: Action) -> Rule {
+    Rule {
+        route: RouteId { kind: "HTTPRoute", namespace: "test".to_owned(), name: name.to_owned() },
+        index: 0,
+        name: None,
+        filters: Filters::default(),
+        timeouts: Timeouts::default(),
+        retry: None,
+        action,
+    }
+}
+
+/// Forwarding by weight, each share through filters of its own.
+pub fn forward_to(shares: Vec<(u32, UpstreamIndex, Filters)>) -> Action {
+    let share = |(weight, index, filters)| Share { weight, target: Target::Upstream(index, filters) };
+    Action::Forward(WeightedUpstreams::new(shares.into_iter().map(share)).unwrap())
+}
+
+/// Changes of headers.
+pub fn changes(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderChanges {
+    let pairs = |list: &[(&str, &str)]| {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    };
+    let remove = remove.iter().map(|name| name.parse().unwrap()).collect();
+    HeaderChanges { set: pairs(set), add: pairs(add), remove }
 }
 
 impl Config {
@@ -86,12 +115,15 @@ impl Config {
         self.forward(name, upstream)
     }
 
-    fn rule(&mut self, name: &str, action: Action) -> RuleIndex {
+    /// A rule of one's own: `rule_with(Rule { timeouts, ..rule("name", forward_to(vec![(1, upstream, filters)])) })`.
+    pub fn rule_with(&mut self, rule: Rule) -> RuleIndex {
         let index = RuleIndex(u32::try_from(self.snapshot.rules.len()).unwrap());
-        let route = RouteId { kind: "HTTPRoute", namespace: "test".to_owned(), name: name.to_owned() };
-        let (filters, timeouts) = (Filters::default(), Timeouts::default());
-        self.snapshot.rules.push(Rule { route, index: 0, name: None, filters, timeouts, retry: None, action });
+        self.snapshot.rules.push(rule);
         index
+    }
+
+    fn rule(&mut self, name: &str, action: Action) -> RuleIndex {
+        self.rule_with(rule(name, action))
     }
 
     /// A cleartext bind.

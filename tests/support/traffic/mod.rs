@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::format_push_string,
     clippy::missing_panics_doc,
     missing_docs,
@@ -13,7 +14,9 @@
 
 pub mod client;
 pub mod config;
+pub mod h2c;
 pub mod script;
+pub mod stage;
 pub mod tls;
 pub mod upstream;
 

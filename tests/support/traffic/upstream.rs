@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// A server that answers with `name` and what it was asked, one fact a line: `name: …`, `method: …`, `target: …`,
-/// `version: …`, then every header.
+/// `version: …`, then every header. Each `x-answer: name=value` that it is sent becomes a header of its answer.
 pub struct Echo {
     pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -143,5 +143,9 @@ async fn answer(
     for (header, value) in &parts.headers {
         text.push_str(&format!("{header}: {}\n", value.to_str().unwrap()));
     }
-    Ok(Response::builder().header("x-upstream", name).body(Full::from(text)).unwrap())
+    let mut response = Response::builder().header("x-upstream", name);
+    for (header, value) in parts.headers.get_all("x-answer").iter().filter_map(|v| v.to_str().ok()?.split_once('=')) {
+        response = response.header(header, value);
+    }
+    Ok(response.body(Full::from(text)).unwrap())
 }

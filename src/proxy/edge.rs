@@ -1,0 +1,56 @@
+//! What stands between Pingora's connections and its proxy: each HTTP/2 request runs under the limits that it sets
+//! for itself. HTTP/1 requests run under those of their connection, which is served as one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
+
+use super::{GatewayProxy, deadline};
+
+/// The proxy, as connections are given to it.
+pub struct Edge {
+    /// Serves requests.
+    pub proxy: Arc<HttpProxy<GatewayProxy>>,
+}
+
+#[async_trait]
+impl HttpServerApp for Edge {
+    // Written out: with async_trait every HTTP/1 request would pay for a second boxed future.
+    fn process_new_http<'this, 'watch, 'future>(
+        self: &'this Arc<Self>,
+        session: ServerSession,
+        shutdown: &'watch ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'future>>
+    where
+        'this: 'future,
+        'watch: 'future,
+        Self: 'future,
+    {
+        let is_h2 = session.is_http2();
+        let request = self.proxy.process_new_http(session, shutdown);
+        if !is_h2 {
+            return request;
+        }
+        let watched = deadline::watch(request, None);
+        Box::pin(async move { watched.await.flatten() })
+    }
+
+    async fn http_cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.proxy.server_options()
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        HttpServerApp::h2_options(&*self.proxy)
+    }
+}
