@@ -135,10 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_asked_for_over_http2_alone() {
-        let request = forwarded(&[("host", "a.com"), ("te", "trailers")]);
-        is(&copy(&request, UpstreamProtocol::H2c, Content::Body).unwrap(), &[("te", "trailers")]);
-        is(&copy(&request, UpstreamProtocol::Http1, Content::None).unwrap(), &[("host", "a.com")]);
+    fn grpc_asks_for_trailers_over_http2_alone() {
+        let grpc = ("content-type", "application/grpc+proto");
+        let request = forwarded(&[("host", "a.com"), ("te", "trailers"), grpc]);
+        is(&copy(&request, UpstreamProtocol::H2c, Content::Body).unwrap(), &[("te", "trailers"), grpc]);
+        is(&copy(&request, UpstreamProtocol::Http1, Content::None).unwrap(), &[("host", "a.com"), grpc]);
     }
 
     #[test]

@@ -94,6 +94,8 @@ fn checker(policy: &HealthCheck, protocol: UpstreamProtocol, host: &str) -> ping
 
 fn request(path: &str, host: &str, protocol: UpstreamProtocol) -> pingora::Result<RequestHeader> {
     let wrong = || format!("a health check of path {path:?} and host {host:?}");
+    // RFC 3986, 2.1: what stands in no URI as it is, is sent percent-encoded.
+    let path = path.replace('"', "%22").replace('<', "%3C").replace('>', "%3E").replace('`', "%60");
     let mut request = RequestHeader::build("GET", path.as_bytes(), Some(3))?;
     request.insert_header(USER_AGENT, AGENT)?;
     match protocol {
@@ -200,6 +202,9 @@ mod tests {
     #[test]
     fn a_path_or_host_that_cannot_be_sent_is_an_error_and_no_panic() {
         for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::H2c] {
+            for byte in (0x21..=0x7eu8).filter(|byte| *byte != b'#').map(char::from) {
+                assert!(request(&format!("/a{byte}b?c{byte}d"), "a.example", protocol).is_ok(), "{byte}");
+            }
             assert!(request("/healthz?full=1", "a.example:8080", protocol).is_ok());
             assert!(request("/healthz", "[2001:db8::1]:8080", protocol).is_ok());
             assert!(request("/healthz", "a\nb", protocol).is_err());

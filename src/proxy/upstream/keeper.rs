@@ -187,3 +187,28 @@ fn count(snapshot: &Snapshot) -> Vec<EndpointCounts> {
     });
     counts.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::policy::Ejection;
+    use crate::snapshot::upstream::EndpointCell;
+    use crate::snapshot::{EndpointSet, Policy, UpstreamProtocol};
+
+    #[test]
+    fn a_port_spoken_to_in_two_ways_is_counted_once_by_its_worse_side() {
+        let upstream = |protocol| {
+            let endpoints = (1..=4).map(|port| Endpoint::new(([127, 0, 0, 1], port).into())).collect();
+            let (namespace, service) = ("n".to_owned(), "s".to_owned());
+            let id = UpstreamId { namespace, service, port: 80, protocol };
+            Upstream { id, policy: Policy::default(), endpoints: EndpointCell::new(EndpointSet { endpoints }) }
+        };
+        let (one, other) = (upstream(UpstreamProtocol::Http1), upstream(UpstreamProtocol::H2c));
+        one.endpoints.load().endpoints[0].health.judge(false);
+        other.endpoints.load().endpoints[0].health.eject(&Ejection::default(), now());
+        other.endpoints.load().endpoints[1].health.eject(&Ejection::default(), now());
+        let counts = count(&Snapshot { upstreams: vec![one, other], ..Snapshot::default() });
+        assert_eq!(counts.len(), 1);
+        assert_eq!((counts[0].healthy, counts[0].unhealthy, counts[0].ejected), (2, 1, 1));
+    }
+}

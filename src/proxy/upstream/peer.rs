@@ -33,3 +33,36 @@ pub fn peer(address: SocketAddr, upstream: &UpstreamLoad, settings: &Settings) -
     });
     Box::new(peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pingora::upstreams::peer::Peer;
+
+    use super::super::balance::Ties;
+    use super::*;
+    use crate::snapshot::upstream::EndpointCell;
+    use crate::snapshot::{EndpointSet, Policy, Upstream, UpstreamId};
+    use crate::telemetry::UpstreamSeries;
+
+    #[test]
+    fn times_are_those_of_the_policy_or_of_the_process() {
+        let (namespace, service) = ("n".to_owned(), "s".to_owned());
+        let id = UpstreamId { namespace, service, port: 80, protocol: UpstreamProtocol::Http1 };
+        let series = UpstreamSeries::unread("n", "s", 80);
+        let ties = Ties { series, ring: Arc::default(), worker: 0, h2_streams: 1 };
+        let endpoints = EndpointCell::new(EndpointSet::default());
+        let load = UpstreamLoad::new(&Upstream { id, policy: Policy::default(), endpoints }, ties);
+        let times = |load: &UpstreamLoad| {
+            let peer = peer(([127, 0, 0, 1], 1).into(), load, &Settings::default());
+            (peer.connection_timeout(), peer.idle_timeout(), peer.group_key)
+        };
+        let (connect, idle) = (Duration::from_millis(700), Duration::from_secs(7));
+        let policy = Policy { connect_timeout: Some(connect), idle_timeout: Some(idle), ..Policy::default() };
+        let (settings, key) = (Settings::default(), load.pool_key());
+        assert_eq!(times(&load), (Some(settings.connect_timeout), Some(settings.upstream_idle_timeout), key));
+        // The pool stays the same: who is connected to has not changed.
+        assert_eq!(times(&load.under(policy)), (Some(connect), Some(idle), key));
+    }
+}
