@@ -94,7 +94,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let proxy = proxy::start(serving(&config), reader, &telemetry, ports_bound)
         .map_err(|error| unavailable("data workers", &error))?;
     tasks.spawn(feedback::bound_addresses(proxy.bound(), events.clone()));
-    tasks.spawn(objects.follow(events, stop.clone()));
+    tasks.spawn(objects.follow(events, telemetry.clone(), stop.clone()));
 
     let drain = tokio::select! {
         settled = ready::settle(&view, proxy.bound()) => {

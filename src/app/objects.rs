@@ -18,9 +18,10 @@ use crate::echo::{self, Echo};
 use crate::quickstart::{self, EchoBackend, Refusal, Standins};
 use crate::snapshot::Reader;
 use crate::source::file::{FileProblem, FileSource, Provenance, Skipped};
-use crate::source::kubernetes::{self, Selectors};
+use crate::source::kubernetes::{self, Following};
 use crate::source::manifest::{self, Keep, Outcome};
 use crate::store::{Batch, Event};
+use crate::telemetry::Telemetry;
 
 /// Batches of the file source that may wait for the stand-ins.
 const QUEUED: usize = 16;
@@ -118,12 +119,13 @@ impl Objects {
     }
 
     /// Sends the first batch, then every change, until `stop`.
-    pub async fn follow(mut self, events: mpsc::Sender<Batch>, stop: CancellationToken) {
+    pub async fn follow(mut self, events: mpsc::Sender<Batch>, telemetry: Telemetry, stop: CancellationToken) {
         match std::mem::replace(&mut self.source, Source::Fixed(Batch::new())) {
             Source::Fixed(batch) => self.complete(batch, None, events, stop).await,
             Source::Files(files, batch) => self.complete(batch, Some(*files), events, stop).await,
             Source::Cluster(client, sightings) => {
-                kubernetes::follow(client, Selectors::default(), events, sightings, stop).await;
+                let following = Following { metrics: telemetry.cluster().clone(), ..Following::default() };
+                kubernetes::follow(client, following, events, sightings, stop).await;
             }
         }
     }

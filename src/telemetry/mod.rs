@@ -21,8 +21,8 @@ pub use access_log::AccessLog;
 pub use few::few;
 pub use metrics::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};
 pub use metrics::{
-    BuildLabels, ConfigMetrics, MirrorLabels, MirrorMeter, MirrorResult, ProblemStage, RetryCause, RetryMetrics,
-    RetrySkip, SeriesLabels,
+    BuildLabels, ClusterMetrics, ConfigMetrics, MirrorLabels, MirrorMeter, MirrorResult, ProblemStage, RetryCause,
+    RetryMetrics, RetrySkip, SeriesLabels, StatusWrite, WatchRestart,
 };
 pub use reason::Reason;
 pub use recorder::{ActiveRequest, Recorder};
@@ -63,6 +63,12 @@ impl Telemetry {
     #[must_use]
     pub fn config(&self) -> &ConfigMetrics {
         &self.core.metrics.config
+    }
+
+    /// What watches of a cluster and the writer of statuses report to.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterMetrics {
+        &self.core.metrics.cluster
     }
 
     /// Drops every request series whose listener or route is gone: `still_exists` is asked once per series. Called

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{Kind, Sighting};
 use crate::store::Batch;
+use crate::telemetry::ClusterMetrics;
 
 use watch::{Scope, Watch};
 
@@ -31,6 +32,9 @@ const QUEUED: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For an answer of the API server; a watch is renewed before that.
 const READ_TIMEOUT: Duration = Duration::from_secs(295);
+
+/// How often a kind that the cluster does not have is looked for, unless said otherwise.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Which cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +56,23 @@ pub struct Selectors {
     pub routes: Option<String>,
     /// Namespaces that are watched, each on its own; none is all of them with one watch.
     pub namespaces: Vec<String>,
+}
+
+/// How a cluster is followed.
+#[derive(Debug, Clone)]
+pub struct Following {
+    /// What is seen of it.
+    pub selectors: Selectors,
+    /// How often a kind that the cluster does not have is looked for; must not be zero.
+    pub look_again: Duration,
+    /// Who counts watches that begin again.
+    pub metrics: ClusterMetrics,
+}
+
+impl Default for Following {
+    fn default() -> Self {
+        Following { selectors: Selectors::default(), look_again: LOOK_AGAIN, metrics: ClusterMetrics::default() }
+    }
 }
 
 /// No way to the cluster.
@@ -94,7 +115,7 @@ pub async fn connect(access: &Access) -> Result<Client, AccessError> {
 /// What statuses objects have goes to `sightings`, before the objects themselves go to `events`.
 pub async fn follow(
     client: Client,
-    selectors: Selectors,
+    following: Following,
     events: mpsc::Sender<Batch>,
     sightings: mpsc::Sender<Vec<Sighting>>,
     stop: CancellationToken,
@@ -103,9 +124,8 @@ pub async fn follow(
     let (sender, mut shown) = mpsc::channel(QUEUED);
     let mut out_of_step = 0;
     for kind in Kind::ALL {
-        for scope in Scope::all(kind, &selectors.namespaces) {
-            let labels = table::labels(kind, &selectors);
-            let watch = Watch::new(client.clone(), kind, scope, labels, sender.clone());
+        for scope in Scope::all(kind, &following.selectors.namespaces) {
+            let watch = Watch::new(client.clone(), kind, scope, &following, sender.clone());
             let stop = stop.clone();
             tasks.spawn(async move { stop.run_until_cancelled(watch.run()).await });
             out_of_step += 1;

@@ -13,12 +13,11 @@ use tracing::Instrument;
 
 use super::picture::{Decoded, Picture, Shown};
 use super::served::{Served, is_not_found, served};
-use super::table;
+use super::{Following, table};
 use crate::api::{Kind, Object, ObjectKey, ObjectRef, Seen, Sighting};
 use crate::store::{self, Batch};
+use crate::telemetry::{ClusterMetrics, WatchRestart};
 
-/// How often a kind that is not there is looked for.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Wait before a watch that was cut goes on from where it was.
 const INTERRUPTED: Duration = Duration::from_millis(100);
 /// First wait after a watch failed; it doubles.
@@ -52,6 +51,8 @@ pub struct Watch {
     kind: Kind,
     scope: Scope,
     labels: Option<String>,
+    look_again: Duration,
+    metrics: ClusterMetrics,
     told: mpsc::Sender<Told>,
     picture: Picture,
     in_step: bool,
@@ -67,6 +68,8 @@ enum End {
     Unheard,
     /// The cluster no longer serves the kind.
     NotServed,
+    /// The API server has no streaming lists: it begins anew without.
+    OtherWay,
     /// It must begin anew, for this reason, and had brought something since it began.
     Failed { error: watcher::Error, was_good: bool },
 }
@@ -83,12 +86,14 @@ impl Scope {
 
 impl Watch {
     /// A watch that has not begun.
-    pub fn new(client: Client, kind: Kind, scope: Scope, labels: Option<&str>, told: mpsc::Sender<Told>) -> Self {
+    pub fn new(client: Client, kind: Kind, scope: Scope, following: &Following, told: mpsc::Sender<Told>) -> Self {
         Watch {
             client,
             kind,
             scope,
-            labels: labels.map(str::to_owned),
+            labels: table::labels(kind, &following.selectors).map(str::to_owned),
+            look_again: following.look_again,
+            metrics: following.metrics.clone(),
             told,
             picture: Picture::new(kind),
             in_step: false,
@@ -116,10 +121,12 @@ impl Watch {
                         match self.follow(version).await {
                             End::Unheard => return,
                             End::NotServed => {}
+                            End::OtherWay => continue,
                             End::Failed { error, was_good } => {
                                 if was_good {
                                     wait = FIRST_WAIT;
                                 }
+                                self.metrics.watch_restarted(self.kind.name(), WatchRestart::Failed);
                                 tracing::warn!(%error, retry_after = ?wait, "watch lost; what it had shown stays");
                             }
                         }
@@ -132,7 +139,7 @@ impl Watch {
                         if !self.tell(batch, true).await {
                             return;
                         }
-                        sleep(LOOK_AGAIN).await;
+                        sleep(self.look_again).await;
                         continue;
                     }
                     Err(error) => tracing::warn!(%error, retry_after = ?wait, "the API server does not say"),
@@ -149,6 +156,7 @@ impl Watch {
         let events = self.events(version);
         pin_mut!(events);
         let mut was_good = false;
+        let mut wait = FIRST_WAIT;
         while let Some(event) = events.next().await {
             let shown = match event {
                 Ok(Event::Init) => Shown::Begun,
@@ -165,21 +173,26 @@ impl Watch {
                 Err(error) if self.refuses_streaming(&error) => {
                     tracing::debug!(%error, "no streaming lists here; listing in pages");
                     self.strategy = InitialListStrategy::ListWatch;
-                    return End::NotServed; // begins anew at once, the other way
+                    return End::OtherWay;
                 }
                 // the watcher goes on by itself, from where it was; a list that is too old it makes anew
-                Err(watcher::Error::WatchFailed(error)) if was_good => {
+                Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_))) if was_good => {
+                    self.metrics.watch_restarted(self.kind.name(), reason(&error));
                     tracing::debug!(%error, "watch interrupted");
                     sleep(INTERRUPTED).await;
                     continue;
                 }
-                Err(watcher::Error::WatchError(status)) if was_good => {
-                    tracing::debug!(%status, "watch interrupted");
-                    sleep(INTERRUPTED).await;
+                // an API server that is away for a while need not list everything again when it is back
+                Err(error) if was_good && is_fault(&error) => {
+                    self.metrics.watch_restarted(self.kind.name(), WatchRestart::Failed);
+                    tracing::warn!(%error, retry_after = ?wait, "watch interrupted; what it had shown stays");
+                    sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
                     continue;
                 }
                 Err(error) => return End::Failed { error, was_good },
             };
+            wait = FIRST_WAIT;
             let complete = matches!(shown, Shown::Complete);
             let batch = self.picture.take_up(shown);
             if (batch.is_some() || !self.picture.is_listing()) && !self.tell(batch.unwrap_or_default(), complete).await
@@ -250,6 +263,24 @@ fn not_served(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => is_not_found(error),
         _ => false,
+    }
+}
+
+/// Whether the API server cannot be asked, or fails: the version that was seen last may still be good.
+fn is_fault(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(Error::Api(status)) => {
+            status.code >= 500 || matches!(status.code, 401 | 403 | 429)
+        }
+        watcher::Error::WatchStartFailed(_) => true,
+        _ => false,
+    }
+}
+
+fn reason(error: &watcher::Error) -> WatchRestart {
+    match error {
+        watcher::Error::WatchError(status) if status.code == 410 => WatchRestart::Expired,
+        _ => WatchRestart::Interrupted,
     }
 }
 

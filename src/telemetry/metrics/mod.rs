@@ -3,6 +3,7 @@
 //!
 //! Only metrics that something feeds stand here. Names and labels are those of product.md section 3.
 
+mod cluster;
 mod config;
 mod mirrors;
 mod requests;
@@ -18,6 +19,7 @@ use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 
 use super::AccessLog;
 
+pub use cluster::{ClusterMetrics, StatusWrite, WatchRestart};
 pub use config::{ConfigMetrics, ProblemStage};
 pub(super) use mirrors::Mirrors;
 pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};
@@ -54,6 +56,7 @@ pub(super) struct Metrics {
     pub(super) mirrors: Mirrors,
     pub(super) upstreams: Upstreams,
     pub(super) config: ConfigMetrics,
+    pub(super) cluster: ClusterMetrics,
     pub(super) retries: RetryMetrics,
 }
 
@@ -74,10 +77,12 @@ impl Metrics {
 
         let config = ConfigMetrics::new();
         config.register(&registry);
+        let cluster = ClusterMetrics::new();
+        cluster.register(&registry);
         let retries = RetryMetrics::new();
         retries.register(&registry);
         let (requests, mirrors, upstreams) = (Requests::default(), Mirrors::default(), Upstreams::default());
-        Metrics { registry, access_log, requests, mirrors, upstreams, config, retries }
+        Metrics { registry, access_log, requests, mirrors, upstreams, config, cluster, retries }
     }
 
     /// Writes all of them, in pieces.

@@ -1,0 +1,284 @@
+//! What the controller is told of a cluster: `source::kubernetes` against an API server of our own.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/api_server.rs"]
+mod api_server;
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use transom::api::{Kind, Sighting};
+use transom::source::kubernetes::{Following, Selectors, follow};
+use transom::store::{Batch, Event};
+
+use api_server::{ApiServer, Asked, Cut, eventually};
+
+/// A cluster that is followed.
+struct Followed {
+    batches: mpsc::Receiver<Batch>,
+    sightings: mpsc::Receiver<Vec<Sighting>>,
+    _stop: DropGuard,
+}
+
+impl Followed {
+    fn new(server: &ApiServer, selectors: Selectors) -> Followed {
+        let (events, batches) = mpsc::channel(64);
+        let (seen, sightings) = mpsc::channel(1024);
+        let stop = CancellationToken::new();
+        let following = Following { selectors, look_again: Duration::from_millis(20), ..Following::default() };
+        tokio::spawn(follow(server.client(), following, events, seen, stop.clone()));
+        Followed { batches, sightings, _stop: stop.drop_guard() }
+    }
+
+    /// The next batch, as `+Kind namespace/name` and `-Kind namespace/name`, sorted.
+    async fn next(&mut self) -> Vec<String> {
+        let batch = tokio::time::timeout(Duration::from_secs(10), self.batches.recv()).await;
+        let mut told: Vec<String> = batch.expect("a batch in time").expect("it goes on").iter().map(written).collect();
+        told.sort();
+        told
+    }
+}
+
+fn written(event: &Event) -> String {
+    match event {
+        Event::Apply(object) => format!("+{} {}/{}", object.kind().name(), object.key().namespace, object.key().name),
+        Event::Delete(object) => format!("-{} {}/{}", object.kind.name(), object.key.namespace, object.key.name),
+        Event::Binds(_) => panic!("a source binds nothing"),
+    }
+}
+
+fn map(server: &ApiServer, name: &str, value: &str) {
+    server.apply(Kind::ConfigMap, "n", name, json!({"data": {"a": value}}));
+}
+
+fn route(server: &ApiServer, name: &str) {
+    server.apply(Kind::HttpRoute, "n", name, json!({"spec": {"parentRefs": [{"name": "g"}]}}));
+}
+
+fn watches(server: &ApiServer, kind: Kind) -> Vec<Asked> {
+    let ours = |asked: &Asked| asked.path.ends_with(kind.plural()) && asked.query.contains("watch=");
+    server.asked().into_iter().filter(ours).collect()
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_every_watch_is_in_step_and_then_everything_at_once() {
+    let server = ApiServer::start().await;
+    map(&server, "a", "1");
+    route(&server, "r");
+    server.apply(Kind::Namespace, "", "n", json!({}));
+    server.hold(Kind::EndpointSlice);
+    let mut followed = Followed::new(&server, Selectors::default());
+    // statuses go ahead: once the route is sighted its watch is in step, and a change of a map comes after its list
+    let seen = tokio::time::timeout(Duration::from_secs(10), followed.sightings.recv()).await.unwrap().unwrap();
+    assert_eq!(seen[0].0.key.name, "r");
+    eventually("every watch but one", || {
+        Kind::ALL.iter().all(|kind| !watches(&server, *kind).is_empty()).then_some(())
+    })
+    .await;
+    map(&server, "b", "1");
+    server.release(Kind::EndpointSlice);
+    let first = followed.next().await;
+    assert!(first.starts_with(&["+ConfigMap n/a".into()]), "{first:?}");
+    assert!(first.contains(&"+HTTPRoute n/r".into()) && first.contains(&"+Namespace /n".into()), "{first:?}");
+    if !first.contains(&"+ConfigMap n/b".into()) {
+        assert_eq!(followed.next().await, ["+ConfigMap n/b"]);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_stays_behind_keeps_everything_back() {
+    let server = ApiServer::start().await;
+    map(&server, "a", "1");
+    server.hold(Kind::Secret);
+    let mut followed = Followed::new(&server, Selectors::default());
+    eventually("all other watches", || Kind::ALL.iter().all(|kind| !watches(&server, *kind).is_empty()).then_some(()))
+        .await;
+    // a second round trip of every other watch: by then their first lists have long been taken up
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Secret) {
+        let before = watches(&server, kind).len();
+        server.cut(kind, Cut::Clean);
+        eventually("watched again", || (watches(&server, kind).len() > before).then_some(())).await;
+    }
+    assert!(followed.batches.try_recv().is_err(), "a cluster without its Secrets was shown");
+    server.release(Kind::Secret);
+    assert_eq!(followed.next().await, ["+ConfigMap n/a"]);
+}
+
+#[tokio::test]
+async fn an_object_that_comes_changes_and_goes_is_told_each_time() {
+    let server = ApiServer::start().await;
+    let mut followed = Followed::new(&server, Selectors::default());
+    assert!(followed.next().await.is_empty(), "an empty cluster is told too");
+    for value in ["1", "2"] {
+        map(&server, "a", value);
+        assert_eq!(followed.next().await, ["+ConfigMap n/a"]);
+    }
+    server.delete(Kind::ConfigMap, "n", "a");
+    assert_eq!(followed.next().await, ["-ConfigMap n/a"]);
+}
+
+#[tokio::test]
+async fn statuses_are_sighted_with_the_version_and_go_with_the_object() {
+    let server = ApiServer::start().await;
+    let mut followed = Followed::new(&server, Selectors::default());
+    followed.next().await;
+    let status = json!({"parents": [], "unknown": {"x": 1}});
+    let version = server.apply(Kind::HttpRoute, "n", "r", json!({"spec": {}, "status": status}));
+    let sighting = followed.sightings.recv().await.unwrap().remove(0);
+    assert_eq!(followed.next().await, ["+HTTPRoute n/r"]);
+    let seen = sighting.1.unwrap();
+    assert_eq!((seen.resource_version, seen.version.as_str(), seen.status), (version, "v1", Some(status)));
+    server.delete(Kind::HttpRoute, "n", "r");
+    assert_eq!(followed.sightings.recv().await.unwrap(), [(sighting.0, None)]);
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_leaves_what_was_good_until_it_goes() {
+    let server = ApiServer::start().await;
+    route(&server, "r");
+    let mut followed = Followed::new(&server, Selectors::default());
+    assert_eq!(followed.next().await, ["+HTTPRoute n/r"]);
+    server.apply(Kind::HttpRoute, "n", "r", json!({"spec": {"rules": "none"}}));
+    route(&server, "s");
+    assert_eq!(followed.next().await, ["+HTTPRoute n/s"], "nothing is told of r");
+    server.cut(Kind::HttpRoute, Cut::Gone);
+    assert_eq!(followed.next().await, ["+HTTPRoute n/s"], "nor by a list");
+    server.delete(Kind::HttpRoute, "n", "r");
+    assert_eq!(followed.next().await, ["-HTTPRoute n/r"]);
+}
+
+#[tokio::test]
+async fn a_kind_without_crd_counts_as_empty_until_it_is_served() {
+    let server = ApiServer::start().await;
+    server.withdraw(Kind::TcpRoute);
+    server.withdraw(Kind::UpstreamPolicy);
+    map(&server, "a", "1");
+    let mut followed = Followed::new(&server, Selectors::default());
+    assert_eq!(followed.next().await, ["+ConfigMap n/a"]);
+    server.apply(Kind::TcpRoute, "n", "t", json!({"spec": {"rules": [{"backendRefs": [{"name": "b", "port": 1}]}]}}));
+    server.serve(Kind::TcpRoute, "v1alpha2");
+    assert_eq!(followed.next().await, ["+TCPRoute n/t"]);
+    let path = "/apis/gateway.networking.k8s.io/v1alpha2/tcproutes";
+    assert_eq!(watches(&server, Kind::TcpRoute)[0].path, path, "in the version that is served");
+}
+
+#[tokio::test]
+async fn a_crd_that_goes_takes_its_objects_along_and_may_come_back() {
+    let server = ApiServer::start().await;
+    route(&server, "r");
+    map(&server, "a", "1");
+    let mut followed = Followed::new(&server, Selectors::default());
+    assert_eq!(followed.next().await, ["+ConfigMap n/a", "+HTTPRoute n/r"]);
+    server.withdraw(Kind::HttpRoute);
+    assert_eq!(followed.next().await, ["-HTTPRoute n/r"]);
+    server.serve(Kind::HttpRoute, "v1");
+    route(&server, "s");
+    assert_eq!(followed.next().await, ["+HTTPRoute n/s"]);
+}
+
+#[tokio::test]
+async fn a_server_without_streaming_lists_is_listed_in_pages() {
+    let server = ApiServer::start().await;
+    server.without_streaming_lists(2);
+    for name in ["a", "b", "c", "d", "e"] {
+        map(&server, name, "1");
+    }
+    let mut followed = Followed::new(&server, Selectors::default());
+    let all = ["+ConfigMap n/a", "+ConfigMap n/b", "+ConfigMap n/c", "+ConfigMap n/d", "+ConfigMap n/e"];
+    assert_eq!(followed.next().await, all);
+    let lists = server.asked().into_iter().filter(|asked| {
+        asked.path == "/api/v1/configmaps" && !asked.query.contains("watch=") && asked.query.contains("limit=")
+    });
+    assert_eq!(lists.count(), 3);
+    map(&server, "f", "1");
+    assert_eq!(followed.next().await, ["+ConfigMap n/f"]);
+    server.cut(Kind::ConfigMap, Cut::Gone);
+    assert_eq!(followed.next().await.len(), 6, "and again when it must be");
+}
+
+#[tokio::test]
+async fn gone_leads_to_a_list_that_is_taken_over_as_a_whole() {
+    let server = ApiServer::start().await;
+    for name in ["a", "b"] {
+        map(&server, name, "1");
+    }
+    let mut followed = Followed::new(&server, Selectors::default());
+    followed.next().await;
+    server.vanish(Kind::ConfigMap, "n", "a");
+    server.cut(Kind::ConfigMap, Cut::Gone);
+    assert_eq!(followed.next().await, ["+ConfigMap n/b", "-ConfigMap n/a"], "in one batch");
+    map(&server, "c", "1");
+    assert_eq!(followed.next().await, ["+ConfigMap n/c"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_is_cut_goes_on_from_where_it_was() {
+    for how in [Cut::Clean, Cut::Torn] {
+        let server = ApiServer::start().await;
+        map(&server, "a", "1");
+        let mut followed = Followed::new(&server, Selectors::default());
+        followed.next().await;
+        let version = server.apply(Kind::ConfigMap, "n", "b", json!({}));
+        assert_eq!(followed.next().await, ["+ConfigMap n/b"]);
+        server.hold(Kind::ConfigMap);
+        server.cut(Kind::ConfigMap, how);
+        map(&server, "c", "1");
+        eventually("a second watch", || (watches(&server, Kind::ConfigMap).len() == 2).then_some(())).await;
+        server.release(Kind::ConfigMap);
+        assert_eq!(followed.next().await, ["+ConfigMap n/c"], "{how:?}: what was told is not told again");
+        let again = watches(&server, Kind::ConfigMap).remove(1).query;
+        assert!(!again.contains("sendInitialEvents"), "{again}");
+        let from = format!("resourceVersion={version}");
+        assert!(again.split('&').any(|parameter| parameter == from), "{how:?}: {again}, not {from}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_fails_for_a_while_is_not_taken_for_an_empty_one() {
+    let server = ApiServer::start().await;
+    map(&server, "a", "1");
+    let mut followed = Followed::new(&server, Selectors::default());
+    followed.next().await;
+    server.fail(Kind::ConfigMap, 3);
+    server.cut(Kind::ConfigMap, Cut::Torn);
+    map(&server, "b", "1");
+    let next = followed.next().await;
+    assert_eq!(next, ["+ConfigMap n/b"], "it goes on from where it was, with nothing deleted");
+}
+
+#[tokio::test]
+async fn selectors_and_namespaces_are_asked_for() {
+    let server = ApiServer::start().await;
+    let selectors = Selectors {
+        gateway_classes: Some("zone=dmz".into()),
+        gateways: Some("team in (a,b)".into()),
+        routes: Some("!internal".into()),
+        namespaces: vec!["n".into(), "m".into()],
+    };
+    server.apply(Kind::ConfigMap, "elsewhere", "a", json!({}));
+    map(&server, "b", "1");
+    let mut followed = Followed::new(&server, selectors);
+    assert_eq!(followed.next().await, ["+ConfigMap n/b"]);
+    let queries = |kind: Kind| -> Vec<(String, String)> {
+        let mut asked: Vec<_> = watches(&server, kind).into_iter().map(|asked| (asked.path, asked.query)).collect();
+        asked.sort();
+        asked
+    };
+    let has = |kind: Kind, parameter: &str| {
+        let asked = queries(kind);
+        assert!(asked.iter().all(|(_, query)| query.split('&').any(|p| p == parameter)), "{kind}: {asked:?}");
+    };
+    has(Kind::GatewayClass, "labelSelector=zone=dmz");
+    has(Kind::Gateway, "labelSelector=team in (a,b)");
+    for kind in [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute, Kind::UdpRoute] {
+        has(kind, "labelSelector=!internal");
+    }
+    has(Kind::Secret, "fieldSelector=type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token");
+    assert!(queries(Kind::Service).iter().all(|(_, query)| !query.contains("Selector=")));
+    let paths = |kind| queries(kind).into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    assert_eq!(paths(Kind::Secret), ["/api/v1/namespaces/m/secrets", "/api/v1/namespaces/n/secrets"]);
+    assert_eq!(paths(Kind::Namespace), ["/api/v1/namespaces"]);
+    assert_eq!(paths(Kind::GatewayClass), ["/apis/gateway.networking.k8s.io/v1/gatewayclasses"]);
+}

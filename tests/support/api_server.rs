@@ -1,0 +1,550 @@
+//! An API server as small as kube's client lets it be: discovery, lists, watches, status patches with preconditions.
+//! It keeps objects as they were written, knows no schema, and records what it was asked.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use transom::api::Kind;
+
+type Body = BoxBody<Bytes, io::Error>;
+/// Plural, namespace, name.
+type Key = (String, String, String);
+
+/// The server; it ends with the runtime of the test.
+#[derive(Clone)]
+pub struct ApiServer {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    changed: watch::Sender<u64>,
+}
+
+/// How open watches end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// As after the server's own timeout.
+    Clean,
+    /// In the middle of a chunk.
+    Torn,
+    /// With the error "410 Gone".
+    Gone,
+}
+
+/// What the server was asked.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub method: Method,
+    pub path: String,
+    /// Decoded.
+    pub query: String,
+    pub body: Value,
+}
+
+#[derive(Default)]
+struct State {
+    revision: u64,
+    objects: BTreeMap<Key, Value>,
+    history: Vec<Change>,
+    /// Plurals by "v1" or "group/version".
+    served: BTreeMap<String, BTreeSet<String>>,
+    /// Plurals whose lists and watches wait.
+    held: BTreeSet<String>,
+    no_streaming: bool,
+    page: Option<usize>,
+    /// How many times they were cut, how last, and at which revision.
+    cuts: BTreeMap<String, (u64, Option<Cut>, u64)>,
+    /// Status fields that are dropped, as a CRD without them drops them.
+    pruned: BTreeSet<String>,
+    /// Answers to come for status patches, instead of doing them.
+    refusals: Vec<StatusCode>,
+    /// Lists and watches of a plural that are still to be answered with 503.
+    failing: BTreeMap<String, usize>,
+    asked: Vec<Asked>,
+}
+
+struct Change {
+    revision: u64,
+    plural: String,
+    event: &'static str,
+    object: Value,
+}
+
+/// One object or a collection, as a path names it.
+struct Target {
+    served_as: String,
+    plural: String,
+    namespace: Option<String>,
+    name: Option<String>,
+    status: bool,
+}
+
+struct Watching {
+    server: ApiServer,
+    plural: String,
+    namespace: Option<String>,
+    ready: Vec<Value>,
+    from: u64,
+    cut: u64,
+    changed: watch::Receiver<u64>,
+    ended: bool,
+}
+
+impl ApiServer {
+    /// Serves every kind that Transom knows, each in its best version, and Leases.
+    pub async fn start() -> ApiServer {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let server = ApiServer {
+            address: listener.local_addr().unwrap(),
+            state: Arc::default(),
+            changed: watch::Sender::new(0),
+        };
+        for kind in Kind::ALL {
+            server.serve(kind, kind.versions()[0]);
+        }
+        server.lock().served.entry("coordination.k8s.io/v1".into()).or_default().insert("leases".into());
+        server.lock().revision = 100;
+        let accepting = server.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let server = accepting.clone();
+                let service = service_fn(move |request| {
+                    let server = server.clone();
+                    async move { Ok::<_, Infallible>(server.answer(request).await) }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service),
+                );
+            }
+        });
+        server
+    }
+
+    pub fn client(&self) -> kube::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = kube::Config::new(format!("http://{}", self.address).parse().unwrap());
+        kube::Client::try_from(config).unwrap()
+    }
+
+    pub fn serve(&self, kind: Kind, version: &str) {
+        let mut state = self.lock();
+        state.served.entry(group_version(kind, version)).or_default().insert(kind.plural().into());
+    }
+
+    /// The CRD goes: its objects with it, its watches end, and nothing more is said of it.
+    pub fn withdraw(&self, kind: Kind) {
+        {
+            let mut state = self.lock();
+            for plurals in state.served.values_mut() {
+                plurals.remove(kind.plural());
+            }
+            state.objects.retain(|(plural, ..), _| plural != kind.plural());
+        }
+        self.cut(kind, Cut::Clean);
+    }
+
+    pub fn without_streaming_lists(&self, page: usize) {
+        let mut state = self.lock();
+        (state.no_streaming, state.page) = (true, Some(page));
+    }
+
+    /// Lists and watches of a kind wait until it is released.
+    pub fn hold(&self, kind: Kind) {
+        self.lock().held.insert(kind.plural().into());
+    }
+
+    pub fn release(&self, kind: Kind) {
+        self.lock().held.remove(kind.plural());
+        self.tick();
+    }
+
+    /// The next `times` lists and watches of a kind are answered with 503.
+    pub fn fail(&self, kind: Kind, times: usize) {
+        self.lock().failing.insert(kind.plural().into(), times);
+    }
+
+    pub fn prune(&self, field: &str) {
+        self.lock().pruned.insert(field.into());
+    }
+
+    /// The next status patches are answered so, the last one first.
+    pub fn refuse(&self, codes: &[StatusCode]) {
+        self.lock().refusals = codes.to_vec();
+    }
+
+    pub fn cut(&self, kind: Kind, how: Cut) {
+        let mut state = self.lock();
+        let revision = state.revision;
+        let cut = state.cuts.entry(kind.plural().into()).or_default();
+        *cut = (cut.0 + 1, Some(how), revision);
+        drop(state);
+        self.tick();
+    }
+
+    /// Writes an object, status included, as somebody else would.
+    pub fn apply(&self, kind: Kind, namespace: &str, name: &str, mut object: Value) -> String {
+        object["apiVersion"] = json!(group_version(kind, kind.versions()[0]));
+        object["kind"] = json!(kind.name());
+        object["metadata"]["name"] = json!(name);
+        if !namespace.is_empty() {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+        let written = self.lock().put(key(kind, namespace, name), object);
+        self.tick();
+        version_of(&written)
+    }
+
+    pub fn delete(&self, kind: Kind, namespace: &str, name: &str) {
+        self.lock().remove(&key(kind, namespace, name));
+        self.tick();
+    }
+
+    /// The object goes without a word to the watches.
+    pub fn vanish(&self, kind: Kind, namespace: &str, name: &str) {
+        let mut state = self.lock();
+        state.revision += 1;
+        state.objects.remove(&key(kind, namespace, name)).unwrap();
+    }
+
+    pub fn find(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
+        self.lock().objects.get(&key(kind, namespace, name)).cloned()
+    }
+
+    pub fn lease(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.lock().objects.get(&("leases".into(), namespace.into(), name.into())).cloned()
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.lock().asked.clone()
+    }
+
+    pub fn patches(&self) -> Vec<Asked> {
+        self.asked().into_iter().filter(|asked| asked.method == Method::PATCH).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn tick(&self) {
+        self.changed.send_modify(|tick| *tick += 1);
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let asked = Asked {
+            method: head.method,
+            path: head.uri.path().to_owned(),
+            query: decoded(head.uri.query().unwrap_or_default()),
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        };
+        self.lock().asked.push(asked.clone());
+        let Some(target) = Target::parse(&asked.path) else { return self.discover(&asked.path) };
+        if !self.lock().served.get(&target.served_as).is_some_and(|plurals| plurals.contains(&target.plural)) {
+            return fault(StatusCode::NOT_FOUND);
+        }
+        let mut changed = self.changed.subscribe();
+        while target.name.is_none() && self.lock().held.contains(&target.plural) {
+            let _ = changed.changed().await;
+        }
+        if target.name.is_none() && self.lock().fails(&target.plural) {
+            return fault(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let parameter = |name: &str| {
+            let pair = asked.query.split('&').filter_map(|pair| pair.split_once('='));
+            pair.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
+        };
+        let answer = match (asked.method.as_str(), &target.name) {
+            ("GET", None) if parameter("watch").is_some() => {
+                let initial = parameter("sendInitialEvents").is_some();
+                return self.watch(target, initial, parameter("resourceVersion").and_then(|v| v.parse().ok()));
+            }
+            ("GET", None) => Ok(self.lock().list(&target, parameter("limit"), parameter("continue"))),
+            ("GET", Some(_)) => self.lock().objects.get(&target.key()).cloned().ok_or(StatusCode::NOT_FOUND),
+            (method, _) => self.lock().write(method, &target, asked.body),
+        };
+        self.tick();
+        match answer {
+            Ok(value) => response(StatusCode::OK, &value),
+            Err(code) => fault(code),
+        }
+    }
+
+    fn discover(&self, path: &str) -> Response<Body> {
+        let group_version = path.trim_start_matches("/apis/").trim_start_matches("/api/");
+        match self.lock().served.get(group_version) {
+            None => fault(StatusCode::NOT_FOUND),
+            Some(plurals) => {
+                let resource = |plural| json!({"name": plural, "singularName": "", "namespaced": true, "kind": "K", "verbs": ["list"]});
+                let resources: Vec<Value> = plurals.iter().map(resource).collect();
+                response(
+                    StatusCode::OK,
+                    &json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}),
+                )
+            }
+        }
+    }
+
+    fn watch(&self, target: Target, initial: bool, from: Option<u64>) -> Response<Body> {
+        let changed = self.changed.subscribe();
+        let state = self.lock();
+        if initial && state.no_streaming {
+            return fault(StatusCode::UNPROCESSABLE_ENTITY);
+        }
+        let mut ready = Vec::new();
+        if initial {
+            let added = state.of(&target.plural, target.namespace.as_deref());
+            ready.extend(added.map(|object| json!({"type": "ADDED", "object": object})));
+            let annotations = json!({"k8s.io/initial-events-end": "true"});
+            let metadata = json!({"resourceVersion": state.revision.to_string(), "annotations": annotations});
+            ready.push(json!({"type": "BOOKMARK", "object": {"apiVersion": "v1", "kind": "K", "metadata": metadata}}));
+        }
+        let watching = Watching {
+            server: self.clone(),
+            ready,
+            from: if initial { state.revision } else { from.unwrap_or(state.revision) },
+            cut: state.cuts.get(&target.plural).map_or(0, |cut| cut.0),
+            plural: target.plural,
+            namespace: target.namespace,
+            changed,
+            ended: false,
+        };
+        let lines = stream::unfold(watching, |mut watching| async move {
+            let frame = watching.next().await?;
+            Some((frame, watching))
+        });
+        let body = StreamBody::new(lines).boxed();
+        Response::builder().header("content-type", "application/json").body(body).unwrap()
+    }
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<io::Result<Frame<Bytes>>> {
+        loop {
+            if self.ended {
+                return None;
+            }
+            if !self.ready.is_empty() {
+                let line: String = self.ready.drain(..).map(|event| format!("{event}\n")).collect();
+                return Some(Ok(Frame::data(line.into())));
+            }
+            let cut = {
+                let state = self.server.lock();
+                let cut = state.cuts.get(&self.plural).filter(|cut| cut.0 != self.cut).copied();
+                let until = cut.map_or(state.revision, |cut| cut.2);
+                let unseen = |change: &&Change| change.revision > self.from && change.revision <= until;
+                for change in state.history.iter().filter(unseen) {
+                    let place = change.object["metadata"]["namespace"].as_str();
+                    if change.plural == self.plural && (self.namespace.is_none() || self.namespace.as_deref() == place)
+                    {
+                        self.ready.push(json!({"type": change.event, "object": change.object}));
+                    }
+                }
+                self.from = until.max(self.from);
+                cut.and_then(|cut| cut.1)
+            };
+            if !self.ready.is_empty() {
+                continue;
+            }
+            match cut {
+                Some(Cut::Clean) => return None,
+                Some(Cut::Torn) => return Some(Err(io::Error::other("torn"))),
+                Some(Cut::Gone) => {
+                    self.ended = true;
+                    let line = format!("{}\n", json!({"type": "ERROR", "object": status(StatusCode::GONE)}));
+                    return Some(Ok(Frame::data(line.into())));
+                }
+                None => self.changed.changed().await.ok()?,
+            }
+        }
+    }
+}
+
+impl State {
+    fn of(&self, plural: &str, namespace: Option<&str>) -> impl Iterator<Item = &Value> {
+        let of = self.objects.iter().filter(move |(key, _)| key.0 == plural && namespace.is_none_or(|n| n == key.1));
+        of.map(|(_, object)| object)
+    }
+
+    fn fails(&mut self, plural: &str) -> bool {
+        let left = self.failing.entry(plural.to_owned()).or_default();
+        let fails = *left > 0;
+        *left = left.saturating_sub(1);
+        fails
+    }
+
+    fn list(&self, target: &Target, limit: Option<String>, next: Option<String>) -> Value {
+        let limit = self.page.or(limit.and_then(|limit| limit.parse().ok())).unwrap_or(usize::MAX);
+        let skip: usize = next.and_then(|next| next.parse().ok()).unwrap_or(0);
+        let all: Vec<&Value> = self.of(&target.plural, target.namespace.as_deref()).collect();
+        let page: Vec<&Value> = all.iter().copied().skip(skip).take(limit).collect();
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if skip + page.len() < all.len() {
+            metadata["continue"] = json!((skip + page.len()).to_string());
+        }
+        json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": page})
+    }
+
+    fn put(&mut self, key: Key, mut object: Value) -> Value {
+        let before = self.objects.get(&key);
+        object["metadata"]["resourceVersion"] =
+            before.map_or(Value::Null, |b| b["metadata"]["resourceVersion"].clone());
+        if before == Some(&object) {
+            return object; // as etcd3 does: no change, no revision
+        }
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        let event = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        let plural = key.0.clone();
+        self.objects.insert(key, object.clone());
+        self.history.push(Change { revision: self.revision, plural, event, object: object.clone() });
+        object
+    }
+
+    fn remove(&mut self, key: &Key) {
+        self.revision += 1;
+        let mut object = self.objects.remove(key).unwrap();
+        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        self.history.push(Change { revision: self.revision, plural: key.0.clone(), event: "DELETED", object });
+    }
+
+    fn write(&mut self, method: &str, target: &Target, body: Value) -> Result<Value, StatusCode> {
+        let mut key = target.key();
+        if method == "POST" {
+            body["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.2);
+            return if self.objects.contains_key(&key) { Err(StatusCode::CONFLICT) } else { Ok(self.put(key, body)) };
+        }
+        if let Some(code) = (method == "PATCH").then(|| self.refusals.pop()).flatten() {
+            return Err(code);
+        }
+        let before = self.objects.get(&key).cloned().ok_or(StatusCode::NOT_FOUND)?;
+        let wanted = &body["metadata"]["resourceVersion"];
+        if !wanted.is_null() && *wanted != before["metadata"]["resourceVersion"] {
+            return Err(StatusCode::CONFLICT);
+        }
+        if method == "PUT" {
+            return Ok(self.put(key, body));
+        }
+        assert!(target.status, "only the status is patched: {body}");
+        let mut after = before;
+        if after["status"].is_null() {
+            after["status"] = json!({});
+        }
+        merge(&mut after["status"], &body["status"]);
+        if let Some(status) = after["status"].as_object_mut() {
+            status.retain(|field, _| !self.pruned.contains(field));
+        }
+        Ok(self.put(key, after))
+    }
+}
+
+impl Target {
+    fn parse(path: &str) -> Option<Target> {
+        let mut parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let served_as = match parts.first().copied()? {
+            "api" => parts.drain(..2.min(parts.len())).skip(1).collect::<Vec<_>>().join("/"),
+            _ => parts.drain(..3.min(parts.len())).skip(1).collect::<Vec<_>>().join("/"),
+        };
+        let mut namespace = None;
+        if parts.first() == Some(&"namespaces") && parts.len() > 2 {
+            namespace = parts.drain(..2).nth(1).map(str::to_owned);
+        }
+        Some(Target {
+            served_as,
+            plural: (*parts.first()?).to_owned(),
+            namespace,
+            name: parts.get(1).map(|&name| name.to_owned()),
+            status: parts.get(2) == Some(&"status"),
+        })
+    }
+
+    fn key(&self) -> Key {
+        (self.plural.clone(), self.namespace.clone().unwrap_or_default(), self.name.clone().unwrap_or_default())
+    }
+}
+
+/// Polls until `found` finds something, for ten seconds at most.
+pub async fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in fields {
+        match (value.is_null(), target.as_object_mut()) {
+            (true, Some(target)) => drop(target.shift_remove(name)),
+            _ => merge(&mut target[name], value),
+        }
+    }
+}
+
+fn group_version(kind: Kind, version: &str) -> String {
+    if kind.group().is_empty() { version.to_owned() } else { format!("{}/{version}", kind.group()) }
+}
+
+fn key(kind: Kind, namespace: &str, name: &str) -> Key {
+    (kind.plural().to_owned(), namespace.to_owned(), name.to_owned())
+}
+
+fn version_of(object: &Value) -> String {
+    object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+}
+
+fn status(code: StatusCode) -> Value {
+    let reason = code.canonical_reason().unwrap_or_default();
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": reason, "reason": reason, "code": code.as_u16()})
+}
+
+fn fault(code: StatusCode) -> Response<Body> {
+    response(code, &status(code))
+}
+
+fn response(code: StatusCode, value: &Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(value.to_string())).map_err(|never| match never {}).boxed();
+    Response::builder().status(code).header("content-type", "application/json").body(body).unwrap()
+}
+
+fn decoded(query: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = query.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let hex = [rest.next().unwrap(), rest.next().unwrap()];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap());
+            }
+            b'+' => bytes.push(b' '),
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
