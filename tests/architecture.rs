@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("snapshot", &["router"]),
     ("translate", &["api", "store", "snapshot", "router"]),
     ("source", &["api", "store", "telemetry"]),
-    ("status", &["api", "translate"]),
+    ("status", &["api", "translate", "telemetry"]),
     ("controller", &["store", "translate", "snapshot", "lifecycle"]),
     ("proxy", &["snapshot", "router", "telemetry", "lifecycle"]),
     ("admin", &["snapshot", "translate", "telemetry", "lifecycle"]),

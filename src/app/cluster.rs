@@ -8,7 +8,8 @@ use tokio_util::task::TaskTracker;
 
 use super::objects::Cluster;
 use crate::controller::Report;
-use crate::status::{Candidate, StatusWriter, lead};
+use crate::status::{Candidate, StatusWriter, Terms, lead};
+use crate::telemetry::ClusterMetrics;
 use crate::translate::Statuses;
 
 /// Writes the statuses of `report` for as long as this process leads, until `stop`.
@@ -16,6 +17,7 @@ pub fn write_back(
     cluster: Cluster,
     controller_name: &str,
     report: watch::Receiver<Report>,
+    metrics: &ClusterMetrics,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -28,12 +30,11 @@ pub fn write_back(
         }),
     };
     let (leading, leads) = watch::channel(false);
-    tasks.spawn(lead(client.clone(), candidate, leading, stop.clone()));
+    tasks.spawn(lead(client.clone(), candidate, Terms::default(), leading, stop.clone()));
     let (statuses, latest) = watch::channel(None);
     tasks.spawn(forward(report, statuses));
-    let writer = StatusWriter::new(client, controller_name.to_owned(), |kind, outcome| {
-        tracing::debug!(%kind, ?outcome, "status write");
-    });
+    tasks.spawn(show(leads.clone(), metrics.clone()));
+    let writer = StatusWriter::new(client, controller_name.to_owned(), metrics.clone());
     tasks.spawn(writer.run(sightings, latest, leads));
 }
 
@@ -41,6 +42,13 @@ pub fn write_back(
 fn lease_name(controller_name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     format!("transom-{}", controller_name.chars().map(plain).collect::<String>())
+}
+
+async fn show(mut leads: watch::Receiver<bool>, metrics: ClusterMetrics) {
+    metrics.leads(*leads.borrow_and_update());
+    while leads.changed().await.is_ok() {
+        metrics.leads(*leads.borrow_and_update());
+    }
 }
 
 async fn forward(mut report: watch::Receiver<Report>, statuses: watch::Sender<Option<Arc<Statuses>>>) {

@@ -85,7 +85,8 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (controller, report) = Controller::new(settings, publisher, objects_read);
     tasks.spawn(controller.run(queue));
     if let Some(cluster) = objects.cluster.take() {
-        cluster::write_back(cluster, config.controller_name.as_str(), report.clone(), &tasks, &stop);
+        let name = config.controller_name.as_str();
+        cluster::write_back(cluster, name, report.clone(), telemetry.cluster(), &tasks, &stop);
     }
     let view = objects.view(report.clone(), reader.clone());
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));

@@ -14,12 +14,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// For how long a Lease is good without being renewed.
-const DURATION: Duration = Duration::from_secs(15);
-/// After how long without renewal the holder steps down.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// Between two tries.
-const EVERY: Duration = Duration::from_secs(2);
 /// For one request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -34,6 +28,23 @@ pub struct Candidate {
     pub identity: String,
 }
 
+/// By when things happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// For how long a Lease is good without being renewed; in the Lease it is whole seconds, rounded up.
+    pub duration: Duration,
+    /// After how long without renewal the holder steps down; less than `duration`.
+    pub deadline: Duration,
+    /// Between two tries; less than `deadline`.
+    pub every: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Terms { duration: Duration::from_secs(15), deadline: Duration::from_secs(10), every: Duration::from_secs(2) }
+    }
+}
+
 /// What was seen of another holder: its Lease is stale once it has not changed for its duration by *our* clock, so
 /// that clocks need not agree.
 #[derive(Debug)]
@@ -43,22 +54,34 @@ struct Watched {
 }
 
 /// Tries to lead until `stop`, telling `leading` how it stands.
-pub async fn lead(client: Client, candidate: Candidate, leading: watch::Sender<bool>, stop: CancellationToken) {
+pub async fn lead(
+    client: Client,
+    candidate: Candidate,
+    terms: Terms,
+    leading: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
     let leases: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut watched = None;
     let mut renewed: Option<Instant> = None;
     while !stop.is_cancelled() {
-        match timeout(PATIENCE, hold(&leases, &candidate, &mut watched)).await {
-            Ok(Ok(true)) => renewed = Some(Instant::now()),
+        // others count from when they see the renewal, which is after it was asked for; so we count from before
+        let asked = Instant::now();
+        let left = renewed.map(|at| terms.deadline.saturating_sub(at.elapsed())).filter(|left| !left.is_zero());
+        let patience = left.map_or(PATIENCE, |left| left.min(PATIENCE));
+        match timeout(patience, hold(&leases, &candidate, terms, &mut watched)).await {
+            Ok(Ok(true)) => renewed = Some(asked),
             Ok(Ok(false)) => renewed = None,
             Ok(Err(error)) => tracing::warn!(%error, lease = candidate.name, "the Lease cannot be had or renewed"),
             Err(_) => tracing::warn!(lease = candidate.name, "the Lease cannot be had or renewed in time"),
         }
-        let leads = renewed.is_some_and(|at| at.elapsed() < DEADLINE);
+        let leads = renewed.is_some_and(|at| at.elapsed() < terms.deadline);
         if leading.send_if_modified(|before| std::mem::replace(before, leads) != leads) {
             tracing::info!(leads, identity = candidate.identity, "leadership");
         }
-        let _ = stop.run_until_cancelled(sleep(EVERY)).await;
+        let left = renewed.filter(|_| leads).map(|at| terms.deadline.saturating_sub(at.elapsed()));
+        let pause = left.map_or(terms.every, |left| left.min(terms.every));
+        let _ = stop.run_until_cancelled(sleep(pause)).await;
     }
     leading.send_replace(false);
     if renewed.is_some() {
@@ -67,26 +90,31 @@ pub async fn lead(client: Client, candidate: Candidate, leading: watch::Sender<b
 }
 
 /// Holds the Lease, if it is free, stale or ours; whether it is held now.
-async fn hold(leases: &Api<Lease>, candidate: &Candidate, watched: &mut Option<Watched>) -> Result<bool, Error> {
+async fn hold(
+    leases: &Api<Lease>,
+    candidate: &Candidate,
+    terms: Terms,
+    watched: &mut Option<Watched>,
+) -> Result<bool, Error> {
     let Some(mut lease) = leases.get_opt(&candidate.name).await? else {
         let metadata = ObjectMeta { name: Some(candidate.name.clone()), ..ObjectMeta::default() };
-        let lease = Lease { metadata, spec: Some(held(candidate, None)) };
+        let lease = Lease { metadata, spec: Some(held(candidate, terms, None)) };
         return won(leases.create(&PostParams::default(), &lease).await);
     };
     let before = lease.spec.take().unwrap_or_default();
     let holder = before.holder_identity.as_deref().unwrap_or_default();
-    if !holder.is_empty() && holder != candidate.identity && !is_stale(&lease, &before, watched) {
+    if !holder.is_empty() && holder != candidate.identity && !is_stale(&lease, &before, terms, watched) {
         return Ok(false);
     }
-    lease.spec = Some(held(candidate, Some(&before)));
+    lease.spec = Some(held(candidate, terms, Some(&before)));
     // the resourceVersion that was read goes along: of two candidates one wins
     won(leases.replace(&candidate.name, &PostParams::default(), &lease).await)
 }
 
-fn is_stale(lease: &Lease, spec: &LeaseSpec, watched: &mut Option<Watched>) -> bool {
+fn is_stale(lease: &Lease, spec: &LeaseSpec, terms: Terms, watched: &mut Option<Watched>) -> bool {
     let version = lease.metadata.resource_version.clone().unwrap_or_default();
     let duration = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let duration = duration.map_or(DURATION, Duration::from_secs);
+    let duration = duration.map_or(terms.duration, Duration::from_secs);
     match watched {
         Some(seen) if seen.version == version => seen.since.elapsed() > duration,
         _ => {
@@ -96,13 +124,14 @@ fn is_stale(lease: &Lease, spec: &LeaseSpec, watched: &mut Option<Watched>) -> b
     }
 }
 
-fn held(candidate: &Candidate, before: Option<&LeaseSpec>) -> LeaseSpec {
+fn held(candidate: &Candidate, terms: Terms, before: Option<&LeaseSpec>) -> LeaseSpec {
     let now = MicroTime(Timestamp::now());
+    let seconds = terms.duration.as_secs() + u64::from(terms.duration.subsec_nanos() > 0);
     let same = before.filter(|spec| spec.holder_identity.as_deref() == Some(candidate.identity.as_str()));
     let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or(0);
     LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
-        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        lease_duration_seconds: i32::try_from(seconds).ok(),
         acquire_time: same.and_then(|spec| spec.acquire_time.clone()).or_else(|| Some(now.clone())),
         renew_time: Some(now),
         lease_transitions: Some(if before.is_some() && same.is_none() {

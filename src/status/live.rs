@@ -10,21 +10,33 @@ use crate::api::{ObjectRef, Seen, Sighting};
 pub struct Live(BTreeMap<ObjectRef, Seen>);
 
 impl Live {
-    /// Takes up a sighting.
-    pub fn take_up(&mut self, (object, seen): Sighting) {
-        match seen {
-            Some(seen) => self.0.insert(object, seen),
-            None => self.0.remove(&object),
+    /// Takes up a sighting, unless a newer one was there before: answers to writes and watches come on different
+    /// roads. Whether it was taken up.
+    pub fn take_up(&mut self, (object, seen): Sighting) -> bool {
+        let Some(seen) = seen else {
+            self.0.remove(&object);
+            return true;
         };
+        if self.0.get(&object).is_some_and(|known| is_older(&seen, known)) {
+            return false;
+        }
+        self.0.insert(object, seen);
+        true
     }
 
     /// Every object.
-    pub fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Seen)> {
-        self.0.iter()
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.0.keys()
     }
 
     /// One object.
     pub fn find(&self, object: &ObjectRef) -> Option<&Seen> {
         self.0.get(object)
     }
+}
+
+/// Versions of one resource are numbers that grow; where they are none, the later sighting counts.
+fn is_older(seen: &Seen, known: &Seen) -> bool {
+    let number = |seen: &Seen| seen.resource_version.parse::<u128>().ok();
+    number(seen).zip(number(known)).is_some_and(|(seen, known)| seen < known)
 }

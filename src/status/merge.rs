@@ -59,6 +59,20 @@ pub fn merged(
     }
 }
 
+/// Whether a status has something of ours already.
+#[must_use]
+pub fn has_ours(object: &ObjectRef, live: Option<&Value>, controller: &str) -> bool {
+    let list = |name: &str| live.and_then(|status| status.get(name)).and_then(Value::as_array).into_iter().flatten();
+    let of_ours = |entry: &Value| entry.get("controllerName").and_then(Value::as_str) == Some(controller);
+    match object.kind {
+        // the CRDs put conditions there by default, which nobody has observed anything for
+        Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet => list("conditions")
+            .any(|condition| condition.get("observedGeneration").and_then(Value::as_i64).is_some_and(|seen| seen > 0)),
+        Kind::BackendTlsPolicy | Kind::UpstreamPolicy => list(POLICY.list).any(of_ours),
+        _ => list(ROUTE.list).any(of_ours),
+    }
+}
+
 /// A status that is ours as a whole, but for conditions of other types and fields that we do not know.
 fn whole(live: Option<&Value>, ours: &Value, now: &str) -> Option<Value> {
     let mut status = live.and_then(Value::as_object).cloned().unwrap_or_default();

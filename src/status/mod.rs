@@ -10,5 +10,5 @@ mod live;
 pub mod merge;
 mod writer;
 
-pub use lease::{Candidate, lead};
-pub use writer::{StatusWriter, Written};
+pub use lease::{Candidate, Terms, lead};
+pub use writer::StatusWriter;
