@@ -1,7 +1,7 @@
 //! What the controller is told of a cluster: `source::kubernetes` against an API server of our own.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "support/api_server.rs"]
+#[path = "support/api_server/mod.rs"]
 mod api_server;
 
 use std::time::Duration;

@@ -2,7 +2,8 @@
 //! It keeps objects as they were written, knows no schema, and records what it was asked.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod objects;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,9 +23,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use transom::api::Kind;
 
+use objects::{Change, Key, State, Target};
+
 type Body = BoxBody<Bytes, io::Error>;
-/// Plural, namespace, name.
-type Key = (String, String, String);
 
 /// The server; it ends with the runtime of the test.
 #[derive(Clone)]
@@ -53,44 +54,6 @@ pub struct Asked {
     /// Decoded.
     pub query: String,
     pub body: Value,
-}
-
-#[derive(Default)]
-struct State {
-    revision: u64,
-    objects: BTreeMap<Key, Value>,
-    history: Vec<Change>,
-    /// Plurals by "v1" or "group/version".
-    served: BTreeMap<String, BTreeSet<String>>,
-    /// Plurals whose lists and watches wait.
-    held: BTreeSet<String>,
-    no_streaming: bool,
-    page: Option<usize>,
-    /// How many times they were cut, how last, and at which revision.
-    cuts: BTreeMap<String, (u64, Option<Cut>, u64)>,
-    /// Status fields that are dropped, as a CRD without them drops them.
-    pruned: BTreeSet<String>,
-    /// Answers to come for status patches, instead of doing them.
-    refusals: Vec<StatusCode>,
-    /// Lists and watches of a plural that are still to be answered with 503.
-    failing: BTreeMap<String, usize>,
-    asked: Vec<Asked>,
-}
-
-struct Change {
-    revision: u64,
-    plural: String,
-    event: &'static str,
-    object: Value,
-}
-
-/// One object or a collection, as a path names it.
-struct Target {
-    served_as: String,
-    plural: String,
-    namespace: Option<String>,
-    name: Option<String>,
-    status: bool,
 }
 
 struct Watching {
@@ -155,6 +118,11 @@ impl ApiServer {
             state.objects.retain(|(plural, ..), _| plural != kind.plural());
         }
         self.cut(kind, Cut::Clean);
+    }
+
+    /// Leases cannot be had, read or written from now on.
+    pub fn without_leases(&self) {
+        self.lock().served.remove("coordination.k8s.io/v1");
     }
 
     pub fn without_streaming_lists(&self, page: usize) {
@@ -375,109 +343,6 @@ impl Watching {
     }
 }
 
-impl State {
-    fn of(&self, plural: &str, namespace: Option<&str>) -> impl Iterator<Item = &Value> {
-        let of = self.objects.iter().filter(move |(key, _)| key.0 == plural && namespace.is_none_or(|n| n == key.1));
-        of.map(|(_, object)| object)
-    }
-
-    fn fails(&mut self, plural: &str) -> bool {
-        let left = self.failing.entry(plural.to_owned()).or_default();
-        let fails = *left > 0;
-        *left = left.saturating_sub(1);
-        fails
-    }
-
-    fn list(&self, target: &Target, limit: Option<String>, next: Option<String>) -> Value {
-        let limit = self.page.or(limit.and_then(|limit| limit.parse().ok())).unwrap_or(usize::MAX);
-        let skip: usize = next.and_then(|next| next.parse().ok()).unwrap_or(0);
-        let all: Vec<&Value> = self.of(&target.plural, target.namespace.as_deref()).collect();
-        let page: Vec<&Value> = all.iter().copied().skip(skip).take(limit).collect();
-        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
-        if skip + page.len() < all.len() {
-            metadata["continue"] = json!((skip + page.len()).to_string());
-        }
-        json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": page})
-    }
-
-    fn put(&mut self, key: Key, mut object: Value) -> Value {
-        let before = self.objects.get(&key);
-        object["metadata"]["resourceVersion"] =
-            before.map_or(Value::Null, |b| b["metadata"]["resourceVersion"].clone());
-        if before == Some(&object) {
-            return object; // as etcd3 does: no change, no revision
-        }
-        self.revision += 1;
-        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        let event = if before.is_some() { "MODIFIED" } else { "ADDED" };
-        let plural = key.0.clone();
-        self.objects.insert(key, object.clone());
-        self.history.push(Change { revision: self.revision, plural, event, object: object.clone() });
-        object
-    }
-
-    fn remove(&mut self, key: &Key) {
-        self.revision += 1;
-        let mut object = self.objects.remove(key).unwrap();
-        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        self.history.push(Change { revision: self.revision, plural: key.0.clone(), event: "DELETED", object });
-    }
-
-    fn write(&mut self, method: &str, target: &Target, body: Value) -> Result<Value, StatusCode> {
-        let mut key = target.key();
-        if method == "POST" {
-            body["metadata"]["name"].as_str().unwrap_or_default().clone_into(&mut key.2);
-            return if self.objects.contains_key(&key) { Err(StatusCode::CONFLICT) } else { Ok(self.put(key, body)) };
-        }
-        if let Some(code) = (method == "PATCH").then(|| self.refusals.pop()).flatten() {
-            return Err(code);
-        }
-        let before = self.objects.get(&key).cloned().ok_or(StatusCode::NOT_FOUND)?;
-        let wanted = &body["metadata"]["resourceVersion"];
-        if !wanted.is_null() && *wanted != before["metadata"]["resourceVersion"] {
-            return Err(StatusCode::CONFLICT);
-        }
-        if method == "PUT" {
-            return Ok(self.put(key, body));
-        }
-        assert!(target.status, "only the status is patched: {body}");
-        let mut after = before;
-        if after["status"].is_null() {
-            after["status"] = json!({});
-        }
-        merge(&mut after["status"], &body["status"]);
-        if let Some(status) = after["status"].as_object_mut() {
-            status.retain(|field, _| !self.pruned.contains(field));
-        }
-        Ok(self.put(key, after))
-    }
-}
-
-impl Target {
-    fn parse(path: &str) -> Option<Target> {
-        let mut parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        let served_as = match parts.first().copied()? {
-            "api" => parts.drain(..2.min(parts.len())).skip(1).collect::<Vec<_>>().join("/"),
-            _ => parts.drain(..3.min(parts.len())).skip(1).collect::<Vec<_>>().join("/"),
-        };
-        let mut namespace = None;
-        if parts.first() == Some(&"namespaces") && parts.len() > 2 {
-            namespace = parts.drain(..2).nth(1).map(str::to_owned);
-        }
-        Some(Target {
-            served_as,
-            plural: (*parts.first()?).to_owned(),
-            namespace,
-            name: parts.get(1).map(|&name| name.to_owned()),
-            status: parts.get(2) == Some(&"status"),
-        })
-    }
-
-    fn key(&self) -> Key {
-        (self.plural.clone(), self.namespace.clone().unwrap_or_default(), self.name.clone().unwrap_or_default())
-    }
-}
-
 /// Polls until `found` finds something, for ten seconds at most.
 pub async fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
@@ -487,23 +352,6 @@ pub async fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> 
         }
         assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(fields) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (name, value) in fields {
-        match (value.is_null(), target.as_object_mut()) {
-            (true, Some(target)) => drop(target.shift_remove(name)),
-            _ => merge(&mut target[name], value),
-        }
     }
 }
 
