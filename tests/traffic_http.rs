@@ -189,8 +189,10 @@ async fn the_unspecified_address_and_one_address_may_share_a_port() {
     let mut gateway = Gateway::start();
     let mut config = Config::default();
     let (to_all, to_one) = (config.to("all", all.address), config.to("one", one.address));
-    let specific = support::free_on(Ipv4Addr::new(127, 0, 0, 4));
-    let unspecified: SocketAddr = format!("[::]:{}", specific.port()).parse().unwrap();
+    // a port that is free on every address: other tests hold theirs on one
+    let port = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let specific = SocketAddr::from(([127, 0, 0, 4], port));
+    let unspecified: SocketAddr = format!("[::]:{port}").parse().unwrap();
     let config =
         config.http(unspecified, vec![listener("l", None, to_all)]).http(specific, vec![listener("l", None, to_one)]);
     gateway.serve(config.build()).await;
