@@ -48,9 +48,9 @@ pub fn merged(
     now: &str,
 ) -> Option<Value> {
     match object.kind {
-        Kind::GatewayClass => whole(live, &to_value(statuses.gateway_classes.get(&object.key)?), now),
-        Kind::Gateway => whole(live, &to_value(statuses.gateways.get(&object.key)?), now),
-        Kind::ListenerSet => whole(live, &to_value(statuses.listener_sets.get(&object.key)?), now),
+        Kind::GatewayClass => Some(whole(live, &to_value(statuses.gateway_classes.get(&object.key)?), now)),
+        Kind::Gateway => Some(whole(live, &to_value(statuses.gateways.get(&object.key)?), now)),
+        Kind::ListenerSet => Some(whole(live, &to_value(statuses.listener_sets.get(&object.key)?), now)),
         Kind::BackendTlsPolicy | Kind::UpstreamPolicy => {
             let ours = statuses.policies.get(object).map(to_value);
             entries(live, ours.as_ref(), &POLICY, controller, now)
@@ -74,7 +74,7 @@ pub fn has_ours(object: &ObjectRef, live: Option<&Value>, controller: &str) -> b
 }
 
 /// A status that is ours as a whole, but for conditions of other types and fields that we do not know.
-fn whole(live: Option<&Value>, ours: &Value, now: &str) -> Option<Value> {
+fn whole(live: Option<&Value>, ours: &Value, now: &str) -> Value {
     let mut status = live.and_then(Value::as_object).cloned().unwrap_or_default();
     for field in OWN_FIELDS {
         let before = status.shift_remove(field);
@@ -87,7 +87,7 @@ fn whole(live: Option<&Value>, ours: &Value, now: &str) -> Option<Value> {
             status.insert(field.to_owned(), value);
         }
     }
-    Some(Value::Object(status))
+    Value::Object(status)
 }
 
 /// The entries of other controllers stay, ours are replaced where they stand.
@@ -101,9 +101,11 @@ fn entries(live: Option<&Value>, ours: Option<&Value>, shared: &Shared, controll
     if ours.is_empty() && !before.iter().any(is_ours) {
         return None;
     }
-    let stay = before.iter().filter_map(|old| match is_ours(old) {
-        false => Some(old.clone()),
-        true => ours.iter().find(|new| same(new, old)).map(|new| with_conditions(new, Some(old), now)),
+    let stay = before.iter().filter_map(|old| {
+        if !is_ours(old) {
+            return Some(old.clone());
+        }
+        ours.iter().find(|new| same(new, old)).map(|new| with_conditions(new, Some(old), now))
     });
     let mut all: Vec<Value> = stay.collect();
     let fresh = ours.iter().filter(|new| !before.iter().any(|old| is_ours(old) && same(new, old)));

@@ -135,7 +135,7 @@ impl StatusWriter {
                 Ok(()) = reports.changed() => {
                     let latest = reports.borrow_and_update().clone();
                     if let Some(statuses) = latest {
-                        self.report(statuses);
+                        self.report(&statuses);
                     }
                 }
                 Ok(()) = leading.changed() => {
@@ -169,9 +169,9 @@ impl StatusWriter {
         self.judge(object);
     }
 
-    fn report(&mut self, statuses: Arc<Statuses>) {
-        let before = self.statuses.replace(Arc::clone(&statuses));
-        let differs = |object: &&ObjectRef| before.as_ref().is_none_or(|before| !same(object, before, &statuses));
+    fn report(&mut self, statuses: &Arc<Statuses>) {
+        let before = self.statuses.replace(Arc::clone(statuses));
+        let differs = |object: &&ObjectRef| before.as_ref().is_none_or(|before| !same(object, before, statuses));
         let changed: Vec<ObjectRef> = self.live.objects().filter(differs).cloned().collect();
         for object in changed {
             self.judge(object);
