@@ -215,7 +215,7 @@ async fn a_status_that_the_server_keeps_only_in_part_is_written_once() {
 /// A route as it is in the server, or (with `version`) was.
 fn sighting(server: &ApiServer, name: &str, version: Option<&str>) -> Sighting {
     let object = server.find(Kind::HttpRoute, "n", name).unwrap();
-    let version = version.map_or_else(|| object["metadata"]["resourceVersion"].as_str().unwrap(), |version| version);
+    let version = version.unwrap_or_else(|| object["metadata"]["resourceVersion"].as_str().unwrap());
     let status = object.get("status").cloned();
     (route_ref(name), Some(Seen { resource_version: version.into(), version: "v1".into(), status }))
 }

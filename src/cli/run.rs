@@ -30,7 +30,8 @@ pub struct Arguments {
     #[command(flatten)]
     settings: ServingSettings,
 
-    /// Serve the objects of an API server: in a pod by its service account, else by the kubeconfig.
+    /// Serve the objects of an API server: in a pod by its service account, else by the kubeconfig. Early: listener
+    /// ports are bound on this machine, and Gateways without spec.addresses are given no address yet.
     #[arg(long, conflicts_with_all = ["filename", "recursive", "write_quickstart"])]
     kubernetes: bool,
 

@@ -101,16 +101,20 @@ proptest! {
             .collect();
         let mut resources = load::resources(objects);
         let settings = load::settings(&load::CaseSettings::default());
-        let mut served = upstreams(&translate(&resources, &settings));
+        let first = translate(&resources, &settings);
+        let (mut served, mut references) = (upstreams(&first), first.references);
         prop_assert_eq!(served.len(), 3);
         for batch in batches {
             let mut change = Change::default();
             for (kind, name, draw) in batch {
                 resources.apply(event(kind, name, draw), &mut change);
             }
-            let whole = upstreams(&translate(&resources, &settings));
-            if change.routes {
+            let translation = translate(&resources, &settings);
+            let whole = upstreams(&translation);
+            // as the controller decides it
+            if change.routes || change.objects.iter().any(|object| references.has(object)) {
                 served = whole.clone();
+                references = translation.references;
             } else {
                 let of_changed = |id: &&UpstreamId| change.services.contains(&ObjectKey::new(&*id.namespace, &*id.service));
                 let moved: Vec<UpstreamId> = served.keys().filter(of_changed).cloned().collect();
