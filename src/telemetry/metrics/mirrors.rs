@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
+use super::lock;
 use super::text::{Kind, Labels, family, sample};
 
 const REQUESTS: &str = "transom_mirror_requests_total";
@@ -159,13 +160,13 @@ impl Series {
 impl Mirrors {
     pub(in crate::telemetry) fn add_meter(&self) -> Arc<MirrorMeter> {
         let meter = Arc::<MirrorMeter>::default();
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
+        lock(&self.meters).push(Arc::clone(&meter));
         meter
     }
 
     /// Writes everything that was counted, added up over the workers; nothing where nothing was ever mirrored.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let meters = lock(&self.meters).clone();
         let series: Vec<Arc<Series>> = meters.iter().flat_map(|meter| meter.series.load().to_vec()).collect();
         let mut totals: BTreeMap<MirrorLabels<'_>, [u64; MirrorResult::ALL.len()]> = BTreeMap::new();
         for one in &series {
@@ -183,13 +184,9 @@ impl Mirrors {
         }
         family(out, REQUESTS, Kind::Counter, "Mirrored copies of requests, by the Service that gets them and result.")?;
         for (of, counts) in &totals {
+            labels.service(of.namespace, of.service, of.port);
             for (result, count) in MirrorResult::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
-                labels.clear();
-                labels.push("namespace", of.namespace);
-                labels.push("service", of.service);
-                labels.push("port", of.port);
-                labels.push("result", result.as_str());
-                sample(out, REQUESTS, "", &labels, count)?;
+                labels.with("result", result.as_str(), |labels| sample(out, REQUESTS, "", labels, count))?;
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ mod text;
 mod upstream;
 
 use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
@@ -104,4 +105,9 @@ fn register<C: Collector + 'static>(registry: &Registry, collector: Option<C>) {
     if let Some(collector) = collector {
         let _ = registry.register(Box::new(collector));
     }
+}
+
+/// The lists behind these locks are whole at any time, also where a thread panicked that held one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

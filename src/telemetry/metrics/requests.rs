@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::series::{BOUNDS_MICROS, Series, SeriesLabels, Totals, add};
+use super::lock;
+use super::series::{Series, SeriesLabels, Totals, add, histogram};
 use super::text::{Kind, Labels, family, sample};
 
 const REQUESTS: &str = "transom_http_requests_total";
@@ -92,7 +93,7 @@ impl Requests {
         family(out, DURATION, Kind::Histogram, help)?;
         for (of, total) in &totals {
             render(&mut labels, of);
-            write_duration(out, &mut labels, total)?;
+            histogram(out, DURATION, &mut labels, &total.buckets, total.micros)?;
         }
         Ok(())
     }
@@ -146,18 +147,6 @@ fn write_workers(out: &mut dyn Write, shards: &[Arc<Shard>]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_duration(out: &mut dyn Write, labels: &mut Labels, total: &Totals) -> io::Result<()> {
-    let mut below = 0;
-    for (bound, count) in BOUNDS_MICROS.iter().zip(total.buckets) {
-        below += count;
-        labels.with("le", seconds(*bound), |labels| sample(out, DURATION, "_bucket", labels, below))?;
-    }
-    let count = total.count();
-    labels.with("le", "+Inf", |labels| sample(out, DURATION, "_bucket", labels, count))?;
-    sample(out, DURATION, "_sum", labels, seconds(total.micros))?;
-    sample(out, DURATION, "_count", labels, count)
-}
-
 fn render(labels: &mut Labels, of: &SeriesLabels) {
     labels.clear();
     labels.push("gateway_namespace", &of.gateway_namespace);
@@ -168,13 +157,4 @@ fn render(labels: &mut Labels, of: &SeriesLabels) {
     labels.push("route", &of.route);
     labels.push("code", of.code);
     labels.push("reason", of.reason);
-}
-
-#[allow(clippy::cast_precision_loss, reason = "Prometheus has no other numbers; exact up to 285 years")]
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

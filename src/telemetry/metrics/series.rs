@@ -1,9 +1,11 @@
 //! One series of requests: its labels, and the counters that a single thread writes and a scrape reads.
 
 use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::text::{Labels, sample};
 use crate::telemetry::{Reason, RequestRecord};
 
 /// Upper bounds of the duration buckets, microseconds: OpenTelemetry's for HTTP, and 0.5, 1 and 2.5 ms below them.
@@ -11,6 +13,30 @@ pub(super) const BOUNDS_MICROS: [u64; 17] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 2_500_000,
     5_000_000, 7_500_000, 10_000_000,
 ];
+
+/// Writes a histogram over these bounds. `buckets` is not cumulative; `micros` is the sum of what was counted.
+pub(super) fn histogram(
+    out: &mut dyn Write,
+    name: &str,
+    labels: &mut Labels,
+    buckets: &[u64; BOUNDS_MICROS.len() + 1],
+    micros: u64,
+) -> io::Result<()> {
+    let mut below = 0;
+    for (bound, count) in BOUNDS_MICROS.iter().zip(buckets) {
+        below += count;
+        labels.with("le", seconds(*bound), |labels| sample(out, name, "_bucket", labels, below))?;
+    }
+    let count: u64 = buckets.iter().sum();
+    labels.with("le", "+Inf", |labels| sample(out, name, "_bucket", labels, count))?;
+    sample(out, name, "_sum", labels, seconds(micros))?;
+    sample(out, name, "_count", labels, count)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "Prometheus has no other numbers; exact up to 285 years")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
 
 /// The labels of a request series. Empty text stands for "none": no listener took the request, or no rule matched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -53,6 +53,14 @@ impl Labels {
         self.0.push('"');
     }
 
+    /// Nothing but whose Service it is about.
+    pub(super) fn service(&mut self, namespace: &str, name: &str, port: u16) {
+        self.clear();
+        self.push("namespace", namespace);
+        self.push("service", name);
+        self.push("port", port);
+    }
+
     /// For a label that only some samples have: pushes it, writes, and takes it back.
     pub(super) fn with<T>(&mut self, name: &str, value: impl Display, act: impl FnOnce(&Labels) -> T) -> T {
         let length = self.0.len();

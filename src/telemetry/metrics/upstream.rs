@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::series::{BOUNDS_MICROS, add};
+use super::lock;
+use super::series::{BOUNDS_MICROS, add, histogram};
 use super::text::{Kind, Labels, family, sample};
 
 const CONNECTS: &str = "transom_upstream_connects_total";
@@ -197,7 +198,7 @@ impl Upstreams {
             family(out, CONNECT_DURATION, Kind::Histogram, "Time to establish a TCP connection to an endpoint.")?;
             for (of, total) in &totals {
                 render(&mut labels, of);
-                write_duration(out, &mut labels, total)?;
+                histogram(out, CONNECT_DURATION, &mut labels, &total.connect_buckets, total.connect_micros)?;
             }
         }
         let counts = lock(&self.endpoints).as_ref().map(|source| source()).unwrap_or_default();
@@ -260,38 +261,14 @@ fn write_counters(
     Ok(())
 }
 
-fn write_duration(out: &mut dyn Write, labels: &mut Labels, total: &Totals) -> io::Result<()> {
-    let mut below = 0;
-    for (bound, count) in BOUNDS_MICROS.iter().zip(total.connect_buckets) {
-        below += count;
-        labels.with("le", seconds(*bound), |labels| sample(out, CONNECT_DURATION, "_bucket", labels, below))?;
-    }
-    let count: u64 = total.connect_buckets.iter().sum();
-    labels.with("le", "+Inf", |labels| sample(out, CONNECT_DURATION, "_bucket", labels, count))?;
-    sample(out, CONNECT_DURATION, "_sum", labels, seconds(total.connect_micros))?;
-    sample(out, CONNECT_DURATION, "_count", labels, count)
-}
-
 fn render(labels: &mut Labels, of: &UpstreamLabels) {
-    labels.clear();
-    labels.push("namespace", &of.namespace);
-    labels.push("service", &of.service);
-    labels.push("port", of.port);
+    labels.service(&of.namespace, &of.service, of.port);
 }
 
 fn bump(cells: &[AtomicU64], at: usize) {
     if let Some(cell) = cells.get(at) {
         add(cell, 1);
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "Prometheus has no other numbers; exact up to 285 years")]
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
