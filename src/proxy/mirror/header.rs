@@ -1,7 +1,7 @@
 //! The header of a copy: without what concerns one hop, and in the form that the mirror's own protocol asks for.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -9,6 +9,7 @@ use http::{HeaderValue, Uri, Version};
 use pingora::http::RequestHeader;
 
 use super::Content;
+use crate::proxy::upstream::headers::nominated;
 use crate::snapshot::UpstreamProtocol;
 
 /// A copy of a request's header, without what concerned the client's connection alone.
@@ -50,19 +51,10 @@ pub fn fit(mut copy: Box<RequestHeader>, protocol: UpstreamProtocol, content: Co
     Some(copy)
 }
 
-/// RFC 9110, 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded and,
-/// for each connection-option in this field, remove any header or trailer field(s) from the message with the same
-/// name". Pingora has done so on most ways that a request can go; a copy does not depend on it.
+/// Pingora has done so on most ways that a request can go; a copy does not depend on it.
 fn strip_hop_by_hop(copy: &mut RequestHeader) {
-    if copy.headers.contains_key(CONNECTION) {
-        let named = copy.headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-        let named: Vec<HeaderName> = named
-            .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        for name in &named {
-            copy.remove_header(name);
-        }
+    for name in nominated(&copy.headers).filter(|name| *name != HOST && *name != CONTENT_LENGTH).collect::<Vec<_>>() {
+        copy.remove_header(&name);
     }
     for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
         copy.remove_header(&name);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType};
 
@@ -114,22 +114,21 @@ fn invalid(what: &'static str) -> pingora::Result<()> {
     Err(Error::explain(ErrorType::InvalidHTTPHeader, what).into_up())
 }
 
+/// What a message says concerns its connection alone.
+///
+/// RFC 9110, 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded and,
+/// for each connection-option in this field, remove any header or trailer field(s) from the message with the same name".
+pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let values = headers.get_all(CONNECTION).into_iter();
+    let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+}
+
 /// Removes from an answer what concerned the upstream's connection.
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    // RFC 9110, 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is
-    // forwarded and, for each connection-option in this field, remove any header or trailer field(s)".
-    let nominated: Vec<HeaderName> = response
-        .headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"upgrade"))
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .filter(|name| !matches!(name.as_str(), "content-length" | "transfer-encoding" | "content-type"))
-        .collect();
-    for name in &nominated {
-        response.remove_header(name);
+    let kept = ["close", "upgrade", "content-length", "transfer-encoding", "content-type"];
+    for name in nominated(&response.headers).filter(|name| !kept.contains(&name.as_str())).collect::<Vec<_>>() {
+        response.remove_header(&name);
     }
     response.remove_header("keep-alive");
     response.remove_header("proxy-connection");
