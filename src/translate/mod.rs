@@ -62,9 +62,9 @@ pub struct Translation {
 #[must_use]
 pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     graph::resolve(resources, settings, |graph| {
-        let (statuses, findings) = report::report(graph, settings);
-        let references = graph.references.clone();
-        Translation { snapshot: compile::compile(graph, settings), statuses, findings, references }
+        let (statuses, findings) = report::report(&graph, settings);
+        let snapshot = compile::compile(&graph, settings);
+        Translation { snapshot, statuses, findings, references: graph.references }
     })
 }
 

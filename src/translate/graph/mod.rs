@@ -85,7 +85,7 @@ impl<'a> Remarks<'a> {
 
 /// Resolves everything, from what others rest on to what rests on others: classes, Gateways with their listeners,
 /// routes with their backends.
-pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(&Graph<'_>) -> R) -> R {
+pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(Graph<'_>) -> R) -> R {
     let grants = Grants::new(resources);
     let policies = TlsPolicies::new(resources);
     let mut remarks = Remarks::default();
@@ -111,7 +111,7 @@ pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(
     treatments.note(&mut references);
     namespace::note(&gateways, &mut references);
     let (upstreams, policies) = (backends.upstreams, treatments);
-    read(&Graph { classes, gateways, routes, upstreams, policies, unserved, remarks, references })
+    read(Graph { classes, gateways, routes, upstreams, policies, unserved, remarks, references })
 }
 
 /// When an object was made, in nanoseconds since 1970. Unknown counts as the youngest.
