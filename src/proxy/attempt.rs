@@ -12,7 +12,7 @@ use pingora::{Error, ErrorType};
 use pingora_proxy::Session;
 use tokio::time::{Instant, sleep_until};
 
-use super::context::RequestContext;
+use super::context::{Matched, RequestContext};
 use super::deadline::{self, Bound, Limit};
 use super::error::{self, Failure};
 use super::forwarding::Forwarding;
@@ -142,7 +142,7 @@ pub fn answered(
     }
     forwarding.answered();
     let code = answer.status.as_u16();
-    let rule = matched.as_ref().and_then(|matched| matched.rule()?.retry.as_ref());
+    let rule = matched.as_ref().and_then(Matched::retry);
     if rule.is_some_and(|rule| rule.codes.contains(&code)) && !upgraded {
         let failed = Failed::Status(code);
         let again = forwarding.judge(failed, facts(session, rule), gateway.recorder.retries());
@@ -208,7 +208,7 @@ fn end_try(
     };
     forwarding.failed(failure.reason, blame);
     let Some(failed) = failed.filter(|_| !is_begun(session)) else { return false };
-    let rule = matched.as_ref().and_then(|matched| matched.rule()?.retry.as_ref());
+    let rule = matched.as_ref().and_then(Matched::retry);
     forwarding.judge(failed, facts(session, rule), gateway.recorder.retries())
 }
 

@@ -10,7 +10,7 @@ use super::record::Unrecorded;
 use super::serving::{ListenerIndex, View};
 use super::upstream::Choice;
 use crate::snapshot::filter::{Cors, Mirror};
-use crate::snapshot::{Action, Filter, Filters, Listener, Rule, RuleIndex, Target, Timeouts};
+use crate::snapshot::{Action, Filter, Filters, Listener, Retry, Rule, RuleIndex, Target, Timeouts};
 use crate::telemetry::{ListenerLabels, Reason, Recorder, RouteLabels};
 
 /// A request on its way.
@@ -142,6 +142,11 @@ impl Matched {
         self.view.rule(self.rule?)
     }
 
+    /// When the rule has a request sent again.
+    pub fn retry(&self) -> Option<&Retry> {
+        self.rule()?.retry.as_ref()
+    }
+
     /// Length of the prefix of the match that won, without a slash at its end, if it was noted.
     pub fn prefix(&self) -> Option<usize> {
         self.prefix
@@ -169,20 +174,22 @@ impl Matched {
 
     /// The filters down to a level.
     pub fn filters_to(&self, level: Level) -> impl Iterator<Item = &Filter> {
-        let of_rule = self.rule().into_iter().flat_map(|rule| &rule.filters);
         let of_share = if level == Level::Share { self.share_filters() } else { None };
-        of_rule.chain(of_share.into_iter().flatten())
+        self.rule_filters().chain(of_share.into_iter().flatten())
     }
 
     /// Who gets a copy, and at which level that is said.
     pub fn mirrors(&self) -> impl Iterator<Item = (Level, &Mirror)> {
-        let of_rule = self.rule().into_iter().flat_map(|rule| &rule.filters);
-        let of_share = self.share_filters().into_iter().flatten();
-        let all = of_rule.map(|filter| (Level::Rule, filter)).chain(of_share.map(|filter| (Level::Share, filter)));
+        let of_share = self.share_filters().into_iter().flatten().map(|filter| (Level::Share, filter));
+        let all = self.rule_filters().map(|filter| (Level::Rule, filter)).chain(of_share);
         all.filter_map(|(level, filter)| match filter {
             Filter::Mirror(mirror) => Some((level, mirror)),
             _ => None,
         })
+    }
+
+    fn rule_filters(&self) -> impl Iterator<Item = &Filter> {
+        self.rule().into_iter().flat_map(|rule| &rule.filters)
     }
 
     fn share_filters(&self) -> Option<&Filters> {

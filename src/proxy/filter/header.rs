@@ -7,28 +7,41 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::snapshot::filter::HeaderChanges;
 
-/// A header that fields can be put into.
-trait Fields {
+/// The header of a request or of an answer. Pingora has the same methods on both, and no trait for them.
+pub trait Fields {
+    /// Replaces every value of a field.
+    ///
+    /// # Errors
+    /// More headers than Pingora can take.
     fn set(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()>;
+    /// Appends a value.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
     fn add(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()>;
+    /// Drops every value.
     fn remove(&mut self, name: &HeaderName);
 }
 
-/// Changes a request. A `Host` that is set is a rewrite of the host; there is always exactly one.
-///
-/// # Errors
-/// More headers than Pingora can take.
-pub fn change_request(request: &mut RequestHeader, changes: &HeaderChanges) -> pingora::Result<()> {
-    change(request, changes)
+macro_rules! fields {
+    ($($header:ty),*) => {$(
+        impl Fields for $header {
+            fn set(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()> {
+                self.insert_header(name, value)
+            }
+
+            fn add(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()> {
+                self.append_header(name, value).map(|_| ())
+            }
+
+            fn remove(&mut self, name: &HeaderName) {
+                self.remove_header(name);
+            }
+        }
+    )*};
 }
 
-/// Changes an answer.
-///
-/// # Errors
-/// More headers than Pingora can take.
-pub fn change_response(response: &mut ResponseHeader, changes: &HeaderChanges) -> pingora::Result<()> {
-    change(response, changes)
-}
+fields!(RequestHeader, ResponseHeader);
 
 /// Whether the field frames a message or concerns one hop (RFC 9110, 7.6.1; RFC 9112, 6).
 pub fn is_of_the_hop(name: &HeaderName) -> bool {
@@ -46,7 +59,11 @@ pub fn is_of_the_hop(name: &HeaderName) -> bool {
     )
 }
 
-fn change(fields: &mut impl Fields, changes: &HeaderChanges) -> pingora::Result<()> {
+/// Changes a header. A `Host` of a request that is set is a rewrite of the host; there is always exactly one.
+///
+/// # Errors
+/// More headers than Pingora can take.
+pub fn change(fields: &mut impl Fields, changes: &HeaderChanges) -> pingora::Result<()> {
     let free = |name: &HeaderName| !is_of_the_hop(name);
     for (name, value) in changes.set.iter().filter(|(name, _)| free(name)) {
         fields.set(name, bytes(value))?;
@@ -64,34 +81,6 @@ fn change(fields: &mut impl Fields, changes: &HeaderChanges) -> pingora::Result<
 /// The value is copied, not cloned: a clone would count on one counter that all workers share.
 fn bytes(value: &HeaderValue) -> &[u8] {
     value.as_bytes()
-}
-
-impl Fields for RequestHeader {
-    fn set(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()> {
-        self.insert_header(name, value)
-    }
-
-    fn add(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()> {
-        self.append_header(name, value).map(|_| ())
-    }
-
-    fn remove(&mut self, name: &HeaderName) {
-        self.remove_header(name);
-    }
-}
-
-impl Fields for ResponseHeader {
-    fn set(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()> {
-        self.insert_header(name, value)
-    }
-
-    fn add(&mut self, name: &HeaderName, value: &[u8]) -> pingora::Result<()> {
-        self.append_header(name, value).map(|_| ())
-    }
-
-    fn remove(&mut self, name: &HeaderName) {
-        self.remove_header(name);
-    }
 }
 
 #[cfg(test)]
@@ -113,7 +102,7 @@ mod tests {
         for (name, value) in before {
             request.append_header(*name, *value).unwrap();
         }
-        change_request(&mut request, changes).unwrap();
+        change(&mut request, changes).unwrap();
         let mut wire = Vec::new();
         request.header_to_h1_wire(&mut wire);
         let text = String::from_utf8(wire).unwrap();

@@ -63,7 +63,7 @@ pub fn change_request<'a>(
     let mut path = None;
     for filter in filters {
         match filter {
-            Filter::RequestHeaders(changes) => header::change_request(request, changes)?,
+            Filter::RequestHeaders(changes) => header::change(request, changes)?,
             Filter::Rewrite(rewrite) => {
                 rewrite::host(request, rewrite)?;
                 path = rewrite.path.as_ref().or(path);
@@ -116,7 +116,7 @@ pub fn on_own_answer(
 fn change_answer(response: &mut ResponseHeader, matched: &Matched) -> pingora::Result<()> {
     for filter in matched.filters() {
         if let Filter::ResponseHeaders(changes) = filter {
-            header::change_response(response, changes)?;
+            header::change(response, changes)?;
         }
     }
     Ok(())
