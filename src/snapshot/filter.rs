@@ -42,6 +42,26 @@ pub struct HeaderChanges {
     pub remove: Box<[HeaderName]>,
 }
 
+/// RFC 9110, 7.6.1: fields of one connection only, "that ought to be removed before forwarding"; and those that say
+/// where a message ends (RFC 9112, 6). The gateway writes them itself, and no filter touches them.
+pub const FRAMING: &[&str] = &[
+    "Connection",
+    "Content-Length",
+    "HTTP2-Settings",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// Whether the field of this name frames a message or concerns one connection.
+#[must_use]
+pub fn is_framing(name: &str) -> bool {
+    FRAMING.iter().any(|framing| framing.eq_ignore_ascii_case(name))
+}
+
 /// A new host, a new path, or both.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UrlRewrite {

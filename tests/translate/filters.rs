@@ -17,6 +17,7 @@ use crate::properties::{Choices, mutate, said};
 const FRAMING: &[&str] = &[
     "connection",
     "content-length",
+    "http2-settings",
     "keep-alive",
     "proxy-connection",
     "te",

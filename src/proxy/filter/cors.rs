@@ -16,9 +16,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::header::is_of_the_hop;
 use crate::proxy::respond::Answer;
-use crate::snapshot::filter::{Cors, Names, Origin, Origins};
+use crate::snapshot::filter::{Cors, Names, Origin, Origins, is_framing};
 use crate::telemetry::Reason;
 
 /// What a request says of its origin.
@@ -135,7 +134,7 @@ fn asked_headers(request: &HeaderMap) -> Option<HeaderValue> {
 /// The names of an answer's headers that a page could be shown.
 fn own_names(response: &ResponseHeader) -> Option<HeaderValue> {
     let shown = |name: &&HeaderName| {
-        !is_of_the_hop(name) && **name != SET_COOKIE && !name.as_str().starts_with("access-control-")
+        !is_framing(name.as_str()) && **name != SET_COOKIE && !name.as_str().starts_with("access-control-")
     };
     let names: Vec<&str> = response.headers.keys().filter(shown).map(HeaderName::as_str).collect();
     if names.is_empty() { None } else { HeaderValue::try_from(names.join(", ")).ok() }

@@ -5,7 +5,7 @@
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use crate::snapshot::filter::HeaderChanges;
+use crate::snapshot::filter::{HeaderChanges, is_framing};
 
 /// The header of a request or of an answer. Pingora has the same methods on both, and no trait for them.
 pub trait Fields {
@@ -43,28 +43,12 @@ macro_rules! fields {
 
 fields!(RequestHeader, ResponseHeader);
 
-/// Whether the field frames a message or concerns one hop (RFC 9110, 7.6.1; RFC 9112, 6).
-pub fn is_of_the_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "content-length"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
-
 /// Changes a header. A `Host` of a request that is set is a rewrite of the host; there is always exactly one.
 ///
 /// # Errors
 /// More headers than Pingora can take.
 pub fn change(fields: &mut impl Fields, changes: &HeaderChanges) -> pingora::Result<()> {
-    let free = |name: &HeaderName| !is_of_the_hop(name);
+    let free = |name: &HeaderName| !is_framing(name.as_str());
     for (name, value) in changes.set.iter().filter(|(name, _)| free(name)) {
         fields.set(name, bytes(value))?;
     }

@@ -8,20 +8,7 @@ use super::problem::Remark;
 use super::reading::Reading;
 use crate::api::http_route::{HttpHeader, HttpHeaderFilter};
 use crate::router::hostname::normalise_host;
-use crate::snapshot::filter::HeaderChanges;
-
-/// RFC 9110 7.6.1: fields of one connection only, "that ought to be removed before forwarding"; and those that say
-/// where a message ends (RFC 9112 6). The gateway writes them itself.
-pub const FRAMING: &[&str] = &[
-    "Connection",
-    "Content-Length",
-    "Keep-Alive",
-    "Proxy-Connection",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
-];
+use crate::snapshot::filter::{HeaderChanges, is_framing};
 
 /// Whose headers are changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +74,7 @@ fn names<'a>(
 
 fn name(text: &str, of: Message, list: HeaderList) -> Result<HeaderName, HeaderFault<'_>> {
     // HTTP/2 pseudo-header fields (RFC 9113 8.3) are no fields to change.
-    if text.starts_with(':') || FRAMING.iter().any(|framing| framing.eq_ignore_ascii_case(text)) {
+    if text.starts_with(':') || is_framing(text) {
         return Err(HeaderFault::Framing(text));
     }
     match HeaderName::from_bytes(text.as_bytes()) {

@@ -14,7 +14,7 @@ pub mod filter;
 pub mod filter_fault;
 pub mod gateway;
 mod grant;
-pub mod header;
+mod header;
 pub mod http;
 pub mod listener;
 mod matching;

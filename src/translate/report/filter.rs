@@ -1,8 +1,8 @@
 //! The words for filters that cannot be served as asked: what was found, what is allowed, what is answered.
 
 use super::condition::{ACCEPTED, Telling, named};
+use crate::snapshot::filter::FRAMING;
 use crate::translate::graph::filter_fault::{FilterFault, FilterList, FilterPlace, HeaderFault, HeaderList};
-use crate::translate::graph::header::FRAMING;
 
 /// Filters that cannot stand together.
 pub fn incompatible(list: FilterList, first: &str, second: &str) -> Telling {
