@@ -74,7 +74,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
-    let mut objects = Objects::open(&sources, config.controller_name.as_str()).await?;
+    let mut objects = Objects::open(&sources, &config).await?;
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
     let origin = match sources {

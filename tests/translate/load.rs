@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use transom::api::{Kind, Object, ObjectMeta};
 use transom::store::{BindState, Change, Event, Resources};
-use transom::translate::{Binds, Origin, Settings};
+use transom::translate::{Binds, Exposure, Fleet, Origin, Settings};
 
 /// What `settings.yaml` of a case may say; everything else is as for `transom check`.
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +30,9 @@ pub fn settings(case: &CaseSettings) -> Settings {
         origin: if case.kubernetes { Origin::Kubernetes } else { Origin::Files },
         binds: if case.binds.is_some() { Binds::Observed } else { Binds::Assumed },
         port_offset: case.port_offset,
+        exposure: Exposure::Host,
+        publish_addresses: Vec::new(),
+        fleet: Fleet::Alone,
     }
 }
 

@@ -4,6 +4,7 @@ mod class;
 mod condition;
 mod filter;
 mod gateway;
+mod infrastructure;
 mod listener;
 mod policy;
 mod route;
@@ -24,6 +25,9 @@ use crate::translate::graph::Graph;
 use crate::translate::{Origin, Settings};
 
 use condition::Telling;
+
+pub use infrastructure::{GatewayService, Infrastructure, ServicePort};
+pub(super) use infrastructure::{applied, infrastructure};
 
 /// The status of every object that is ours to report on: only our own entries and conditions.
 #[derive(Debug, Clone, Default, PartialEq)]
