@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 # a test may fail by panicking and be plain; src/ may not
 IN_TESTS := -A clippy::pedantic -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing
 
-.PHONY: help deps run test lint fmt bench check-upstream schema fuzz image clean
+.PHONY: help deps run test lint fmt bench check-upstream schema fuzz chart image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +23,12 @@ run: deps ## the quick start: a gateway, routes and backends in one process, no 
 test: deps ## every test; prints the counts
 	@tools/test.sh
 
-lint: deps ## rustfmt, clippy as errors, licences, bans and sources of dependencies
+lint: deps ## rustfmt, clippy as errors, licences, bans and sources of dependencies, the chart
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet -- -D warnings
 	$(CARGO) clippy --tests --benches --quiet -- -D warnings $(IN_TESTS)
 	@tools/deny.sh
+	@tools/chart.sh --check
 
 fmt: ## format
 	$(CARGO) fmt
@@ -43,6 +44,10 @@ schema: ## write config/schema again from the CRDs of the Gateway API and our ow
 
 fuzz: deps ## run each fuzz target for SECONDS_EACH (60) from its seeds (needs a nightly compiler and cargo-fuzz)
 	@tools/fuzz.sh
+
+chart: deps ## lint the chart, render its presets into tests/chart, write its README (helm, or Python 3 with pip to fetch it)
+	@tools/chart.sh
+	@UPDATE_CHART=1 $(CARGO) test --quiet --test chart
 
 clean: ## remove what was built
 	$(CARGO) clean

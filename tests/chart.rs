@@ -64,7 +64,10 @@ fn texts(value: &Value) -> BTreeSet<&str> {
 
 fn arguments(objects: &[Value]) -> Vec<(&str, &str)> {
     let all = container(objects)["args"].as_sequence().unwrap().iter().map(|value| value.as_str().unwrap());
-    all.skip(1).map(|argument| argument.strip_prefix("--").unwrap()).map(|a| a.split_once('=').unwrap_or((a, ""))).collect()
+    all.skip(1)
+        .map(|argument| argument.strip_prefix("--").unwrap())
+        .map(|a| a.split_once('=').unwrap_or((a, "")))
+        .collect()
 }
 
 fn argument<'a>(objects: &'a [Value], flag: &str) -> Option<&'a str> {
@@ -128,7 +131,10 @@ fn no_role_has_a_wildcard_or_writes_secrets_or_config_maps() {
             if ["secrets", "configmaps", "nodes", "pods", "namespaces"].contains(&resource) {
                 assert!(["get", "list", "watch"].contains(&verb), "{preset}: {verb} {resource}");
             }
-            assert!(!["bind", "escalate", "impersonate", "deletecollection"].contains(&verb), "{preset}: {verb} {resource}");
+            assert!(
+                !["bind", "escalate", "impersonate", "deletecollection"].contains(&verb),
+                "{preset}: {verb} {resource}"
+            );
         }
     }
 }
@@ -181,7 +187,10 @@ fn a_namespaced_install_may_do_nothing_cluster_wide_but_with_what_has_no_namespa
 fn what_is_in_one_namespace_only_is_asked_for_there_only() {
     for (preset, objects) in presets() {
         for (kind, _, resource, verb) in permissions(&objects) {
-            assert!(!["pods", "leases"].contains(&resource) || kind == "Role", "{preset}: {verb} {resource} in a {kind}");
+            assert!(
+                !["pods", "leases"].contains(&resource) || kind == "Role",
+                "{preset}: {verb} {resource} in a {kind}"
+            );
         }
     }
 }
@@ -335,5 +344,6 @@ fn the_readme_is_made_of_the_values() {
         std::fs::write(&path, &made).unwrap();
     }
     let readme = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(readme, made, "refresh with make chart");
+    let other = readme.lines().zip(made.lines()).find(|(kept, made)| kept != made);
+    assert!(readme == made, "helm/transom/README.md is not made of values.yaml, refresh with make chart: {other:?}");
 }

@@ -51,8 +51,13 @@ pub struct AdminAddress(pub SocketAddr);
 impl Setting for AdminAddress {
     const ALLOWED: &'static str = "an IP address and a port, as 127.0.0.1:15000 or [::1]:15000; port 0 is any free one";
 
+    /// Brackets around an IPv4 address are taken too: who puts the address of a pod in, does not know which it will be.
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(AdminAddress)
+        let bracketed = || {
+            let (ip, port) = text.strip_prefix('[')?.split_once("]:")?;
+            Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+        };
+        text.parse().ok().or_else(bracketed).map(AdminAddress)
     }
 }
 
