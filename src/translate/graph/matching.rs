@@ -64,6 +64,9 @@ impl<'a> Patterns<'a> {
     /// "Value of the service to match against. If left empty or omitted, will match any service"; but "at least one of
     /// Service and Method MUST be a non-empty string".
     fn call(&mut self, asked: &'a GrpcMethodMatch) -> Result<CallMatch, MatchFault<'a>> {
+        if let ValueMatchType::Other(found) = &asked.kind {
+            return Err(MatchFault::ValueType { field: "method.type", found });
+        }
         let given = |text: &'a Option<String>| text.as_deref().filter(|text| !text.is_empty());
         let (service, method) = (given(&asked.service), given(&asked.method));
         if service.is_none() && method.is_none() {
