@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::router::{HeaderMatch, Hostname, PathMatch, Pattern, RequestParts, RouteEntry, RouteMatch, ValueMatch};
+use crate::router::{
+    CallMatch, HeaderMatch, Hostname, PathMatch, Pattern, RequestParts, RouteEntry, RouteMatch, ValueMatch,
+};
 use crate::snapshot::{Action, Bind, BindProtocol, Choice, Listener, Rule, RuleIndex, Snapshot};
 
 /// One line a rule, on the first listener that serves it, and at least one line an HTTPS listener.
@@ -41,6 +43,9 @@ pub fn lines(snapshot: &Snapshot) -> Vec<String> {
 /// What a WebSocket client says beside `Upgrade: websocket` (RFC 6455, 4.1). The key is the RFC's own.
 const WEBSOCKET: [(HeaderName, &str); 3] =
     [(CONNECTION, "Upgrade"), (SEC_WEBSOCKET_VERSION, "13"), (SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")];
+
+/// What a gRPC client says (gRPC over HTTP/2). The call has no message, which is enough to see who answers.
+const GRPC: [(HeaderName, &str); 2] = [(CONTENT_TYPE, "application/grpc"), (TE, "trailers")];
 
 /// A request that an entry was made for.
 struct Example {
@@ -75,13 +80,15 @@ enum Shows {
     Header,
     /// The header of an answer that does not end: of a WebSocket.
     Upgrade,
+    /// The header, with the status of a gRPC call.
+    Call,
 }
 
 impl Shows {
     fn flags(self) -> &'static [&'static str] {
         match self {
             Shows::Body => &[],
-            Shows::Header => &["-i"],
+            Shows::Header | Shows::Call => &["-i"],
             Shows::Upgrade => &["-i", "-N", "--max-time", "2"],
         }
     }
@@ -91,7 +98,9 @@ impl Shows {
         let is_upgrade = |header: &HeaderMatch| {
             header.name == UPGRADE && value(&header.value).is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
         };
-        if snapshot.rule(entry.value).is_some_and(redirects) {
+        if matches!(entry.matches.path, PathMatch::Call(_)) {
+            Shows::Call
+        } else if snapshot.rule(entry.value).is_some_and(redirects) {
             Shows::Header
         } else if entry.matches.headers.iter().any(is_upgrade) {
             Shows::Upgrade
@@ -124,6 +133,13 @@ impl Example {
         let path = match path {
             PathMatch::Exact(path) | PathMatch::Prefix(path) => path.clone(),
             PathMatch::Regex(pattern) => literal(pattern)?,
+            PathMatch::Call(CallMatch { service, method }) => {
+                let name = |wanted: &Option<ValueMatch>, any: &str| match wanted {
+                    Some(wanted) => value(wanted),
+                    None => Some(any.to_owned()),
+                };
+                format!("/{}/{}", name(service, "any.Service")?, name(method, "Any")?)
+            }
         };
         let mut sent = HeaderMap::new();
         for header in headers {
@@ -132,8 +148,12 @@ impl Example {
         if shows == Shows::Upgrade {
             sent.extend(WEBSOCKET.map(|(name, value)| (name, HeaderValue::from_static(value))));
         }
+        if shows == Shows::Call {
+            sent.extend(GRPC.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        }
         let query = query.iter().map(|q| Some((q.name.clone(), value(&q.value)?))).collect::<Option<Vec<_>>>()?;
-        Some(Example { host, method: method.clone().unwrap_or(Method::GET), path, query, headers: sent })
+        let usual = if shows == Shows::Call { Method::POST } else { Method::GET };
+        Some(Example { host, method: method.clone().unwrap_or(usual), path, query, headers: sent })
     }
 
     fn leads_to(&self, bind: &Bind, listener: &Listener, rule: RuleIndex) -> bool {
@@ -172,6 +192,9 @@ impl Example {
             if shows == Shows::Upgrade {
                 words.push("--http1.1".to_owned()); // HTTP/2 has no such upgrade
             }
+        }
+        if protocol == BindProtocol::Http && shows == Shows::Call {
+            words.push("--http2-prior-knowledge".to_owned());
         }
         match self.method {
             Method::GET => {}

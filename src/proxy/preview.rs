@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::RequestHeader;
 
 use super::filter::{self, redirect::Asked};
+use super::respond;
 use super::upstream::seat;
 use crate::router::RouteMatch;
 use crate::snapshot::health::Standing;
@@ -92,6 +93,12 @@ pub fn answer(rule: &Rule, incoming: &Incoming<'_>) -> Option<Foreseen> {
         (None, Action::Forward(_) | Action::Answer(_)) => return None,
     };
     Some(Foreseen { status: answer.status, reason: answer.reason, headers: answer.headers })
+}
+
+/// The gRPC status by which a client is told an answer of the gateway's own, if its request is a gRPC call.
+#[must_use]
+pub fn grpc_status(request: &HeaderMap, status: u16, reason: Reason) -> Option<u8> {
+    respond::grpc_status(request, status, reason)
 }
 
 /// What a backend would be asked for behind the rule's filters and those of its share; `None` where they fail.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
-use http::{HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
 use super::context::RequestContext;
 use super::filter;
+use crate::router::is_grpc;
 use crate::telemetry::Reason;
 
 /// Bytes of an unwanted body that are read to keep the connection.
@@ -51,7 +52,7 @@ impl Answer {
 pub async fn answer(session: &mut Session, answer: Answer, context: &RequestContext) -> pingora::Result<()> {
     drain(session).await;
     let reason = answer.reason;
-    let (mut header, body) = match grpc_status(session, answer.status, reason) {
+    let (mut header, body) = match grpc_status(&session.req_header().headers, answer.status, reason) {
         Some(code) => (grpc_header(session, code, reason)?, None),
         None => plain(answer)?,
     };
@@ -96,21 +97,32 @@ fn grpc_header(session: &Session, code: u8, reason: Reason) -> pingora::Result<B
     Ok(header)
 }
 
-fn grpc_status(session: &Session, status: u16, reason: Reason) -> Option<u8> {
-    let kind = session.req_header().headers.get(CONTENT_TYPE)?.as_bytes();
-    if !kind.starts_with(b"application/grpc") || kind.starts_with(b"application/grpc-web") {
+/// The gRPC status of an answer to a call; `None` where it is answered as any other request, whose status a client of
+/// gRPC reads as well.
+///
+/// "Requests that would have been processed by that filter MUST receive a HTTP error response" (GRPCRouteFilter,
+/// extensionRef): a filter that failed is such an answer, as are a request that is none and one that was misdirected.
+pub fn grpc_status(request: &HeaderMap, status: u16, reason: Reason) -> Option<u8> {
+    const DEADLINE_EXCEEDED: u8 = 4;
+    const UNIMPLEMENTED: u8 = 12;
+    const UNAVAILABLE: u8 = 14;
+    if !is_grpc(request) {
         return None;
     }
     match reason {
-        Reason::NoListener | Reason::NoRoute => Some(12), // UNIMPLEMENTED
-        Reason::RequestTimeout | Reason::BackendTimeout | Reason::ConnectTimeout => Some(4), // DEADLINE_EXCEEDED
-        Reason::RetryExhausted if status == 504 => Some(4),
+        Reason::NoListener | Reason::NoRoute => Some(UNIMPLEMENTED),
+        Reason::RequestTimeout | Reason::BackendTimeout => Some(DEADLINE_EXCEEDED),
+        Reason::RetryExhausted if status == 504 => Some(DEADLINE_EXCEEDED),
+        // No connection in time is no deadline of the call's: nothing of it was sent.
         Reason::InvalidBackend
         | Reason::NoEndpoints
         | Reason::ConnectFailed
+        | Reason::ConnectTimeout
+        | Reason::UpstreamTls
         | Reason::UpstreamReset
-        | Reason::RetryExhausted => Some(14), // UNAVAILABLE
-        _ => None, // a 421 or 400 is read as HTTP
+        | Reason::RetryExhausted
+        | Reason::Overloaded => Some(UNAVAILABLE),
+        _ => None,
     }
 }
 

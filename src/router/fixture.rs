@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{
-    HeaderMatch, Hostname, PathMatch, Pattern, QueryMatch, RequestParts, RouteEntry, RouteMatch, RouteOrder,
+    CallMatch, HeaderMatch, Hostname, PathMatch, Pattern, QueryMatch, RequestParts, RouteEntry, RouteMatch, RouteOrder,
     RouteTable, ValueMatch,
 };
 
@@ -33,6 +33,17 @@ pub trait Widen: Sized {
     }
     fn regex(self, text: &str) -> Self {
         self.with(|entry| entry.matches.path = PathMatch::Regex(Pattern::new(text).unwrap()))
+    }
+    /// `service/method`; `*` is any, and what begins with `~` is a regular expression.
+    fn call(self, names: &str) -> Self {
+        let (service, method) = names.split_once('/').unwrap();
+        let name = |text: &str| match (text, text.strip_prefix('~')) {
+            ("*", _) => None,
+            (_, Some(text)) => Some(pattern(text)),
+            _ => Some(ValueMatch::Exact(text.to_owned())),
+        };
+        let call = CallMatch { service: name(service), method: name(method) };
+        self.with(|entry| entry.matches.path = PathMatch::Call(call))
     }
     fn method(self, method: Method) -> Self {
         self.with(|entry| entry.matches.method = Some(method))
@@ -94,6 +105,14 @@ pub fn ask<'h>(
     let forward = answer(entries.to_vec());
     assert_eq!(forward, answer(entries.iter().rev().cloned().collect()), "in reverse order: {request}");
     forward
+}
+
+/// Asks for gRPC calls.
+pub fn check_calls(entries: &[RouteEntry<&'static str>], cases: &[(&str, Option<&'static str>)]) {
+    for (call, expected) in cases {
+        let found = ask(entries, &format!("POST {call}"), [("content-type", "application/grpc")]);
+        assert_eq!(found, *expected, "{call}");
+    }
 }
 
 /// Asks without headers.

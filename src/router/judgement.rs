@@ -4,21 +4,24 @@
 
 use http::{HeaderMap, Method};
 
+use super::call::Call;
 use super::precedence::significant_prefix;
 use super::query;
-use super::route_match::{HeaderMatch, PathMatch, QueryMatch, ValueMatch};
+use super::route_match::{HeaderMatch, PathMatch, QueryMatch, RequestParts, ValueMatch};
 
 impl PathMatch {
-    /// Whether a normalised path is one of these; `*` is only with OPTIONS, and only for the prefix `/`.
+    /// Whether a request has one of these paths; `*` is only with OPTIONS, and only for the prefix `/`.
     #[must_use]
-    pub fn matches(&self, method: &Method, path: &str) -> bool {
+    pub fn matches(&self, request: &RequestParts<'_>) -> bool {
+        let RequestParts { method, path, .. } = *request;
         if !path.starts_with('/') {
             let takes_all = matches!(self, PathMatch::Prefix(prefix) if prefix == "/");
-            return path == "*" && method == Method::OPTIONS && takes_all;
+            return path == "*" && *method == Method::OPTIONS && takes_all;
         }
         match self {
             PathMatch::Exact(wanted) => wanted == path,
             PathMatch::Regex(pattern) => pattern.is_match(path),
+            PathMatch::Call(wanted) => Call::of(request).is_some_and(|call| wanted.takes(call)),
             PathMatch::Prefix(prefix) => {
                 // "Matching is case-sensitive and done on a path element by element basis."
                 let rest = path.strip_prefix(significant_prefix(prefix));

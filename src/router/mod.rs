@@ -4,12 +4,17 @@
 //! A [`RouteTable`] is built once and never changed. A lookup takes no lock, allocates nothing, and costs the
 //! same with ten routes or a hundred thousand: hash tables by host and path, then a short list of candidates in
 //! order of [`Precedence`]. The first candidate whose headers and query fit wins; if none does, the next less
-//! specific path and then the next less specific hostname are tried.
+//! specific path and then the next less specific hostname are tried. A gRPC call looks at the matches of calls of a
+//! hostname before all others of it.
 //!
 //! The way of a request: [`normalise_host`] and [`path::normalise_for`] read what the client sent (their errors
 //! are answered with 400), [`RouteTable::find`] finds, [`RouteTable::trace`] tells people why.
 
 mod authority;
+pub mod call;
+mod call_index;
+#[cfg(test)]
+mod call_tests;
 mod condition;
 #[cfg(test)]
 mod fixture;
@@ -33,6 +38,7 @@ mod trace;
 
 use serde::Serialize;
 
+pub use call::{Call, CallMatch, is_grpc};
 pub use hostname::{HostMap, HostProblem, Hostname, normalise_host};
 pub use path::PathProblem;
 pub use pattern::Pattern;

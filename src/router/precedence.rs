@@ -6,14 +6,16 @@
 //! Names and paths break ties of equal length. That decides nothing, as no request fits both, and keeps what
 //! belongs together together: the order is total, and the entries of one host and path follow each other in it.
 //!
-//! A GRPCRoute's "characters in a matching service" and "in a matching method" belong between hostname and
-//! headers, where [`PathRank`] is.
+//! Matches of gRPC calls have a list of their own: "Characters in a matching service. Characters in a matching
+//! method." stand between hostname and headers, where others have path and method. "Merging MUST not be done between
+//! GRPCRoutes and HTTPRoutes": under one hostname every match of calls stands before every other, whatever it asks for.
+//! Only calls are taken by it, and only what none of them takes goes on to the others.
 
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
 
 use super::hostname::Hostname;
-use super::route_match::PathMatch;
+use super::route_match::{PathMatch, ValueMatch};
 use super::{RouteEntry, RouteOrder};
 
 /// How specific a match is, and where it stands among its equals. The least is the best.
@@ -47,14 +49,29 @@ pub enum HostnameRank<'a> {
 /// The kinds of path in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathRank<'a> {
+    /// "Characters in a matching service", then "characters in a matching method".
+    Call(NameRank<'a>, NameRank<'a>),
     /// ""Exact" path match."
     Exact(Reverse<usize>, &'a str),
     /// "The precedence of RegularExpression path matches are implementation-specific." Ours: the longer text first.
     Regex(Reverse<usize>),
     /// ""Prefix" path match with largest number of characters." A trailing slash is ignored.
     Prefix(Reverse<usize>, &'a str),
-    /// What does not begin with `/` is no path and takes none.
+    /// What does not begin with `/` is no path and takes none; nor does a name with `/` in it, in a call.
     Nowhere,
+}
+
+/// How specific a match is in one of the names of a call. All exact names that take one call are of one length, so
+/// more characters come to this: one is named, or it is not. Expressions, of which the specification says nothing,
+/// stand between, the longer text first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NameRank<'a> {
+    /// This name.
+    Exact(Reverse<usize>, &'a str),
+    /// A regular expression.
+    Regex(Reverse<usize>),
+    /// Any.
+    Any,
 }
 
 /// "Method match."
@@ -71,6 +88,12 @@ pub enum MethodRank {
 pub enum Criterion {
     /// The hostname.
     Hostname,
+    /// A match of gRPC calls, or another.
+    Protocol,
+    /// The service of a gRPC call.
+    GrpcService,
+    /// The method of a gRPC call.
+    GrpcMethod,
     /// Exact, regular expression or prefix, and how long.
     Path,
     /// With or without method.
@@ -110,7 +133,7 @@ impl<'a> Precedence<'a> {
         // "Proxy or Load Balancer routing configuration generated from HTTPRoutes MUST prioritize matches based on
         // the following criteria, continuing on ties."
         by(Criterion::Hostname, self.hostname.cmp(&other.hostname))
-            .or_else(|| by(Criterion::Path, self.path.cmp(&other.path)))
+            .or_else(|| by(self.path.criterion(&other.path), self.path.cmp(&other.path)))
             .or_else(|| by(Criterion::Method, self.method.cmp(&other.method)))
             // "Largest number of header matches."
             .or_else(|| by(Criterion::Headers, other.headers.cmp(&self.headers)))
@@ -163,6 +186,31 @@ impl<'a> PathRank<'a> {
                 let prefix = significant_prefix(prefix);
                 PathRank::Prefix(Reverse(prefix.len()), prefix)
             }
+            PathMatch::Call(call) if !call.is_possible() => PathRank::Nowhere,
+            PathMatch::Call(call) => {
+                PathRank::Call(NameRank::of(call.service.as_ref()), NameRank::of(call.method.as_ref()))
+            }
+        }
+    }
+
+    /// In what two ranks that differ do so.
+    fn criterion(&self, other: &Self) -> Criterion {
+        match (self, other) {
+            (PathRank::Call(one, _), PathRank::Call(two, _)) if one != two => Criterion::GrpcService,
+            (PathRank::Call(..), PathRank::Call(..)) => Criterion::GrpcMethod,
+            (PathRank::Call(..), _) | (_, PathRank::Call(..)) => Criterion::Protocol,
+            _ => Criterion::Path,
+        }
+    }
+}
+
+impl<'a> NameRank<'a> {
+    /// The rank of a service or of a method.
+    fn of(wanted: Option<&'a ValueMatch>) -> Self {
+        match wanted {
+            Some(ValueMatch::Exact(name)) => NameRank::Exact(Reverse(name.len()), name),
+            Some(ValueMatch::Regex(pattern)) => NameRank::Regex(Reverse(pattern.text().len())),
+            None => NameRank::Any,
         }
     }
 }
@@ -177,6 +225,9 @@ impl fmt::Display for Criterion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Criterion::Hostname => "more specific hostname",
+            Criterion::Protocol => "for gRPC calls alone",
+            Criterion::GrpcService => "more specific gRPC service",
+            Criterion::GrpcMethod => "more specific gRPC method",
             Criterion::Path => "more specific path",
             Criterion::Method => "names the method",
             Criterion::Headers => "more headers",

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::{
-    HeaderMatch, Hostname, Outcome, PathMatch, Pattern, Precedence, QueryMatch, RequestParts, RouteEntry, RouteMatch,
-    RouteOrder, RouteTable, ValueMatch, Why, path,
+    CallMatch, HeaderMatch, Hostname, Outcome, PathMatch, Pattern, Precedence, QueryMatch, RequestParts, RouteEntry,
+    RouteMatch, RouteOrder, RouteTable, ValueMatch, Why, path,
 };
 
 #[path = "../../tests/support/reference_matcher.rs"]
@@ -21,9 +21,12 @@ mod reference;
 const HOSTS: &[&str] = &["a.b.c", "x.b.c", "x.a.b.c", "y.x.a.b.c", "b.c", "c", "b.d", "[::1]"];
 const HOSTNAMES: &[&str] = &["a.b.c", "x.a.b.c", "b.c", "*.c", "*.b.c", "*.a.b.c", "*.d"];
 const PATHS: &[&str] = &["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c", "/a/b/c/", "/b"];
+/// Services and methods, which are segments of the paths of requests; the last ones are none.
+const NAMES: &[&str] = &["a", "b", "ab", "c", "A", "a/b", ""];
 /// Compiled once, as that is what takes time.
 static PATTERNS: LazyLock<Vec<Pattern>> =
     LazyLock::new(|| compiled(&["/a.*", "/[ab]", "/a/.*", ".*", "/a|/a/b", "/a/b"]));
+static NAME_PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| compiled(&["[ab]", ".*", "a|b", "ab?"]));
 static VALUE_PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| compiled(&["[12]", "1|1 .*", ".* b"]));
 const VALUES: &[&str] = &["1", "2", "a b"];
 
@@ -63,8 +66,17 @@ fn value() -> impl Strategy<Value = ValueMatch> {
     ]
 }
 
+fn name() -> impl Strategy<Value = Option<ValueMatch>> {
+    prop_oneof![
+        4 => select(NAMES).prop_map(|name| Some(ValueMatch::Exact(name.to_owned()))),
+        1 => select(&NAME_PATTERNS[..]).prop_map(|pattern| Some(ValueMatch::Regex(pattern))),
+        2 => Just(None),
+    ]
+}
+
 fn path_match() -> impl Strategy<Value = PathMatch> {
     prop_oneof![
+        3 => (name(), name()).prop_map(|(service, method)| PathMatch::Call(CallMatch { service, method })),
         2 => select(PATHS).prop_map(|path| PathMatch::Exact(path.to_owned())),
         3 => select(PATHS).prop_map(|path| PathMatch::Prefix(path.to_owned())),
         1 => select(&PATTERNS[..]).prop_map(PathMatch::Regex),
@@ -127,16 +139,20 @@ fn request() -> impl Strategy<Value = Request> {
     );
     let query = option::of(vec(pairs, 0..4).prop_map(|pairs| pairs.join("&")));
     let headers = vec((select(&["x-a", "x-b", "x-c"][..]), select(VALUES)), 0..4);
-    (select(HOSTS), method(), path, query, headers).prop_map(|(host, method, path, query, headers)| Request {
-        host,
-        method,
-        path: path::normalise(&path).unwrap().into_owned(),
-        query,
-        headers: headers
-            .into_iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect(),
-    })
+    let kind = select(&["application/grpc", "application/grpc+proto; a=b", "application/grpc-web", "text/plain"][..]);
+    (select(HOSTS), method(), path, query, headers, option::of(kind)).prop_map(
+        |(host, method, path, query, headers, kind)| Request {
+            host,
+            method,
+            path: path::normalise(&path).unwrap().into_owned(),
+            query,
+            headers: headers
+                .into_iter()
+                .chain(kind.map(|kind| ("content-type", kind)))
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect(),
+        },
+    )
 }
 
 proptest! {

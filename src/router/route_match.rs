@@ -13,6 +13,7 @@
 use http::{HeaderMap, HeaderName, Method};
 use serde::Serialize;
 
+use super::call::CallMatch;
 use super::pattern::Pattern;
 
 /// A request as the router sees it. `host` is lower case and without port; `path` is normalised (see [`super::path`]).
@@ -84,6 +85,8 @@ pub enum PathMatch {
     Prefix(String),
     /// A regular expression that the whole path must match.
     Regex(Pattern),
+    /// Those of gRPC calls, and only in requests that are calls.
+    Call(CallMatch),
 }
 
 /// A header that must be there.
@@ -126,6 +129,7 @@ impl std::fmt::Display for PathMatch {
             PathMatch::Exact(path) => write!(f, "Exact {path}"),
             PathMatch::Prefix(path) => write!(f, "PathPrefix {path}"),
             PathMatch::Regex(pattern) => write!(f, "RegularExpression {pattern}"),
+            PathMatch::Call(call) => write!(f, "gRPC {call}"),
         }
     }
 }

@@ -3,21 +3,26 @@
 //! Entries are sorted by [`Precedence`], which puts those of a host together, and in it exact paths, regular
 //! expressions and prefixes, and in those the entries of one path. A lookup goes through the hostnames that take
 //! the host, from the most specific on; in each through the exact path, the regular expressions, and the prefixes
-//! from the longest on; and of the entries found there takes the first whose method, headers and query fit.
+//! from the longest on; and of the entries found there takes the first whose method, headers and query fit. A gRPC
+//! call goes through the matches of calls before: those of its service and method, of its service, and the others.
 //!
-//! Cost: a few cache lines for hosts and paths, however many there are; the regular expressions of a host, and
-//! the entries of one host and path, are lists.
+//! Cost: a few cache lines for hosts and paths, however many there are; the regular expressions of a host, the
+//! matches of calls without service, and the entries of one host and path, are lists. A table without matches of calls
+//! does not ask whether a request is one.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde::Serialize;
 
 use super::RouteEntry;
+use super::call::Call;
+use super::call_index::CallIndex;
 use super::condition::{Conditions, Facts, Packer};
 use super::host_map::HostMap;
 use super::hostname::Hostname;
 use super::path_index::{Depths, HostKey, PathIndex, Run};
-use super::precedence::{HostnameRank, PathRank, Precedence};
+use super::precedence::{HostnameRank, NameRank, PathRank, Precedence};
 use super::route_match::{PathMatch, RequestParts};
 
 /// Every match of a listener, ready to be searched.
@@ -30,6 +35,7 @@ pub struct RouteTable<T> {
     hosts: HostMap<HostPaths>,
     exact: PathIndex,
     prefixes: PathIndex,
+    calls: CallIndex,
     conditions: Conditions,
 }
 
@@ -53,6 +59,7 @@ impl<T> Default for RouteTable<T> {
             hosts: HostMap::default(),
             exact: PathIndex::default(),
             prefixes: PathIndex::default(),
+            calls: CallIndex::default(),
             conditions: Conditions::default(),
         }
     }
@@ -86,13 +93,15 @@ impl<T: Clone> RouteTable<T> {
         };
         let exact = PathIndex::with_room(runs(|path| matches!(path, PathRank::Exact(..))));
         let prefixes = PathIndex::with_room(runs(|path| matches!(path, PathRank::Prefix(..))));
+        let calls = CallIndex::with_room(runs(|path| matches!(path, PathRank::Call(NameRank::Exact(..), _))));
 
         let values = entries.iter().map(|entry| entry.value.clone()).collect();
-        let mut table =
-            RouteTable { entries: Vec::new(), values, hosts: HostMap::default(), exact, prefixes, conditions };
+        let hosts = HostMap::default();
+        let mut table = RouteTable { entries: Vec::new(), values, hosts, exact, prefixes, calls, conditions };
         table.index(&entries);
         table.exact.close();
         table.prefixes.close();
+        table.calls.close();
         table.entries = entries;
         table
     }
@@ -134,13 +143,25 @@ impl<T> RouteTable<T> {
     #[inline]
     fn position(&self, request: &RequestParts<'_>) -> Option<u32> {
         let mut facts = Facts::of(request);
+        let call = if self.calls.is_empty() { None } else { Call::of(request) };
         let mut hosts = self.hosts.walk_hashed(request.host);
-        hosts.find_map(|(hash, host)| self.position_under(hash, host, request.path, &mut facts))
+        hosts.find_map(|(hash, host)| {
+            let key = HostKey { number: host.number, hash };
+            call.and_then(|call| self.position_of_call(key, call, request.path, &mut facts))
+                .or_else(|| self.position_under(key, host, request.path, &mut facts))
+        })
+    }
+
+    fn position_of_call(&self, key: HostKey, call: Call<'_>, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
+        let by_method = self.calls.method(key, call, path).and_then(|run| self.first_that_fits(run, facts));
+        let takes = |matches: &PathMatch| matches!(matches, PathMatch::Call(wanted) if wanted.takes(call));
+        by_method
+            .or_else(|| self.first_listed(self.calls.service(key, call, path)?, takes, facts))
+            .or_else(|| self.first_listed(self.calls.unnamed(key)?, takes, facts))
     }
 
     #[inline]
-    fn position_under(&self, hash: u64, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
-        let key = HostKey { number: host.number, hash };
+    fn position_under(&self, key: HostKey, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
         if !path.starts_with('/') {
             // OPTIONS * is about the server, not about a path: only what takes every path takes it.
             let root = self.prefixes.root(&host.prefixes).filter(|_| path == "*" && facts.is_options())?;
@@ -152,7 +173,11 @@ impl<T> RouteTable<T> {
         {
             return Some(position);
         }
-        if let Some(position) = self.first_regex(host, path, facts) {
+        let takes = |matches: &PathMatch| matches!(matches, PathMatch::Regex(pattern) if pattern.is_match(path));
+        let (first, end) = host.regexes;
+        if first < end
+            && let Some(position) = self.first_listed(first..end, takes, facts)
+        {
             return Some(position);
         }
         let mut next = self.prefixes.prefix(key, &host.prefixes, path);
@@ -173,13 +198,17 @@ impl<T> RouteTable<T> {
         self.conditions.first_fit(run.first..run.end, facts)
     }
 
-    fn first_regex(&self, host: &HostPaths, path: &str, facts: &mut Facts<'_>) -> Option<u32> {
-        let (first, end) = host.regexes;
-        (first..end).find(|position| {
+    /// The first of a list whose path, method, headers and query fit.
+    fn first_listed(
+        &self,
+        mut entries: Range<u32>,
+        takes: impl Fn(&PathMatch) -> bool,
+        facts: &mut Facts<'_>,
+    ) -> Option<u32> {
+        entries.find(|position| {
             // Method and headers first: they are cheaper than an expression.
             self.conditions.first_fit(*position..position.saturating_add(1), facts).is_some()
-                && matches!(self.entries.get(*position as usize),
-                    Some(RouteEntry { matches, .. }) if matches!(&matches.path, PathMatch::Regex(p) if p.is_match(path)))
+                && self.entries.get(*position as usize).is_some_and(|entry| takes(&entry.matches.path))
         })
     }
 
@@ -204,6 +233,9 @@ impl<T> RouteTable<T> {
                         host.regexes = (start, position);
                     }
                     Some(PathRank::Prefix(_, prefix)) => prefixes.push((prefix, start..end)),
+                    Some(PathRank::Call(service, method)) => {
+                        self.calls.push(key, (service, method), start..position, end == start);
+                    }
                     Some(PathRank::Nowhere) | None => {}
                 }
             }
@@ -254,20 +286,28 @@ fn host_numbers<T>(entries: &[RouteEntry<T>]) -> HashMap<&Hostname, u32, foldhas
 /// Kind and length of a path as one number, in the same order.
 fn path_class(path: PathRank<'_>) -> u32 {
     let (kind, length) = match path {
-        PathRank::Exact(length, _) => (0, length.0),
-        PathRank::Regex(length) => (1, length.0),
-        PathRank::Prefix(length, _) => (2, length.0),
-        PathRank::Nowhere => (3, 0),
+        PathRank::Call(NameRank::Exact(length, _), _) => (0, length.0),
+        PathRank::Call(..) => (0, 0),
+        PathRank::Exact(length, _) => (1, length.0),
+        PathRank::Regex(length) => (2, length.0),
+        PathRank::Prefix(length, _) => (3, length.0),
+        PathRank::Nowhere => (4, 0),
     };
-    let longest = (1 << 30) - 1;
+    let longest = (1 << 29) - 1;
     let length = u32::try_from(length).unwrap_or(longest).min(longest);
-    kind << 30 | (longest - length)
+    kind << 29 | (longest - length)
 }
 
-/// Whether two entries of one host stand under the same path; expressions are one list.
+/// Whether two entries of one host stand under the same path; expressions are one list, as are the calls of a service
+/// without exact method, and those without exact service.
 fn same_path<T>(a: &RouteEntry<T>, b: &RouteEntry<T>) -> bool {
+    let exact = |name| if let NameRank::Exact(_, name) = name { Some(name) } else { None };
     match (PathRank::of(&a.matches.path), PathRank::of(&b.matches.path)) {
         (PathRank::Regex(_), PathRank::Regex(_)) => true,
+        (PathRank::Call(service_a, a), PathRank::Call(service_b, b)) => match (exact(service_a), exact(service_b)) {
+            (None, None) => true,
+            (service_a, service_b) => service_a == service_b && exact(a) == exact(b),
+        },
         (a, b) => a == b,
     }
 }

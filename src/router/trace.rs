@@ -8,6 +8,7 @@ use std::fmt;
 
 use http::{HeaderName, Method, header};
 
+use super::call::is_grpc;
 use super::precedence::{Criterion, Precedence};
 use super::query;
 use super::route_match::{PathMatch, RequestParts, ValueMatch};
@@ -47,6 +48,11 @@ pub enum Why {
         wanted: PathMatch,
         /// The request's, normalised.
         found: String,
+    },
+    /// The entry takes gRPC calls, and the request is none.
+    NoCall {
+        /// The content type of the request, if it has one.
+        found: Option<String>,
     },
     /// The method is another.
     Method {
@@ -109,7 +115,12 @@ fn mismatch<T>(entry: &RouteEntry<T>, request: &RequestParts<'_>) -> Option<Why>
     if let Some(wanted) = entry.hostname.as_ref().filter(|name| !name.matches(request.host)) {
         return Some(Why::Hostname { wanted: wanted.clone(), found: request.host.to_owned() });
     }
-    if !entry.matches.path.matches(request.method, request.path) {
+    if !entry.matches.path.matches(request) {
+        if matches!(entry.matches.path, PathMatch::Call(_)) && !is_grpc(request.headers) {
+            let found =
+                request.headers.get(header::CONTENT_TYPE).map(|kind| shown(&header::CONTENT_TYPE, kind.as_bytes()));
+            return Some(Why::NoCall { found });
+        }
         return Some(Why::Path { wanted: entry.matches.path.clone(), found: request.path.to_owned() });
     }
     if let Some(wanted) = entry.matches.method.as_ref().filter(|method| *method != request.method) {
@@ -152,6 +163,10 @@ impl fmt::Display for Why {
         match self {
             Why::Hostname { wanted, found } => write!(f, "hostname: {wanted} does not take {found}"),
             Why::Path { wanted, found } => write!(f, "path: {wanted} does not take {found}"),
+            Why::NoCall { found } => {
+                let found = found.as_deref().map_or_else(|| "missing".to_owned(), |found| format!("found {found}"));
+                write!(f, "no gRPC call: wanted content-type application/grpc, {found}")
+            }
             Why::Method { wanted, found } => write!(f, "method: wanted {wanted}, found {found}"),
             Why::Header { name, wanted, found } if found.is_empty() => {
                 write!(f, "header {name}: wanted {wanted}, missing")

@@ -32,6 +32,21 @@ pub fn takes<T>(entry: &RouteEntry<T>, request: &RequestParts<'_>) -> bool {
         PathMatch::Exact(path) => path == request.path,
         PathMatch::Regex(pattern) => pattern.is_match(request.path),
         PathMatch::Prefix(prefix) => elements(request.path).starts_with(&elements(prefix.trim_end_matches('/'))),
+        PathMatch::Call(call) => {
+            is_grpc(request) && {
+                let names = request.path[1..].rsplit_once('/').filter(|(s, m)| !s.is_empty() && !m.is_empty());
+                let is_name = |wanted: &ValueMatch| !matches!(wanted, ValueMatch::Exact(name) if name.contains('/'));
+                match (&call.service, &call.method, names) {
+                    (None, None, _) => true,
+                    (_, _, None) => false,
+                    (service, method, Some((asked_service, asked_method))) => {
+                        [(service, asked_service), (method, asked_method)].into_iter().all(|(wanted, found)| {
+                            wanted.as_ref().is_none_or(|wanted| is_name(wanted) && fits(wanted, found.as_bytes()))
+                        })
+                    }
+                }
+            }
+        }
     };
     let by_headers = matches
         .headers
@@ -52,12 +67,27 @@ fn rank<T>(entry: &RouteEntry<T>) -> impl Ord + '_ {
         None => (2, Reverse(0)),
     };
     let m = &entry.matches;
+    let name = |wanted: &Option<ValueMatch>| match wanted {
+        Some(ValueMatch::Exact(name)) => (0, Reverse(name.len())),
+        Some(ValueMatch::Regex(pattern)) => (1, Reverse(pattern.to_string().len())),
+        None => (2, Reverse(0)),
+    };
+    // Of an HTTPRoute the path; of a GRPCRoute, which comes first for a call, the service and then the method.
+    let none = (0, Reverse(0));
     let path = match &m.path {
-        PathMatch::Exact(_) => (0, Reverse(0)),
-        PathMatch::Regex(pattern) => (1, Reverse(pattern.to_string().len())),
-        PathMatch::Prefix(prefix) => (2, Reverse(prefix.trim_end_matches('/').len())),
+        PathMatch::Call(call) => (0, name(&call.service), name(&call.method)),
+        PathMatch::Exact(_) => (1, (0, Reverse(0)), none),
+        PathMatch::Regex(pattern) => (1, (1, Reverse(pattern.to_string().len())), none),
+        PathMatch::Prefix(prefix) => (1, (2, Reverse(prefix.trim_end_matches('/').len())), none),
     };
     (hostname, path, m.method.is_none(), Reverse(m.headers.len()), Reverse(m.query.len()), &entry.order)
+}
+
+/// "content-type" is "application/grpc", alone or with "+" and a custom part; parameters may follow.
+fn is_grpc(request: &RequestParts<'_>) -> bool {
+    let kind = request.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_lowercase();
+    kind == "application/grpc" || kind.starts_with("application/grpc+")
 }
 
 fn fits(wanted: &ValueMatch, value: &[u8]) -> bool {

@@ -202,9 +202,9 @@ proptest! {
         if pattern && pointer == "/path/value" && !["(", "["].contains(&values[broken % values.len()]) {
             return Ok(()); // another expression, not a broken one
         }
-        let before = rules(&sound);
-        let after = rules(&changed);
-        for request in requests() {
+        let before = rules(Kind::HttpRoute, &sound);
+        let after = rules(Kind::HttpRoute, &changed);
+        for request in requests(None) {
             let parts = RequestParts {
                 host: "a.example.com",
                 method: &request.0,
@@ -216,6 +216,53 @@ proptest! {
             prop_assert!(before || !after, "{pointer} broken: {} {} matches now", request.0, request.1);
         }
     }
+
+    #[test]
+    fn a_broken_match_of_calls_never_matches_more(
+        part in 0usize..CALL_PARTS.len(), broken in 0usize..20, numbers in proptest::collection::vec(any::<u32>(), 12)
+    ) {
+        let sound = one_call_match(&mut Choices(numbers.iter()));
+        let mut changed = sound.clone();
+        let (pointer, values) = CALL_PARTS[part];
+        let Some(place) = changed.pointer_mut(pointer) else { return Ok(()) };
+        *place = json!(values[broken % values.len()]);
+        let (before, after) = (rules(Kind::GrpcRoute, &sound), rules(Kind::GrpcRoute, &changed));
+        for kind in [None, Some("text/plain"), Some("application/grpc"), Some("application/grpc-web")] {
+            for request in requests(kind) {
+                let parts =
+                    RequestParts { host: "a", method: &request.0, path: request.1, query: request.2, headers: &request.3 };
+                let (before, after) = (before.find(&parts).is_some(), after.find(&parts).is_some());
+                prop_assert!(before || !after, "{pointer} broken: {} matches now", request.1);
+                prop_assert!(!after || kind == Some("application/grpc"), "what is no call matches: {kind:?}");
+            }
+        }
+    }
+}
+
+/// Places of a match of calls, and what breaks them: nothing here is a name or an expression.
+const CALL_PARTS: &[(&str, &[&str])] = &[
+    ("/method/type", &["Glob", "", "exact", "Prefix"]),
+    ("/method/service", &["a/b", "(", "[", "*"]),
+    ("/method/method", &["a/b", "(", "[", "*"]),
+    ("/headers/0/type", &["", "Near", "regularExpression"]),
+    ("/headers/0/name", &["", "a b", "ä", "a:"]),
+];
+
+fn one_call_match(choices: &mut Choices<'_>) -> Value {
+    let kind = ["Exact", "RegularExpression"][choices.below(2)];
+    let mut value = json!({"method": {"type": kind}});
+    let given = choices.below(3);
+    if given != 0 {
+        value["method"]["service"] = json!(["a", "b"][choices.below(2)]);
+    }
+    if given != 1 {
+        value["method"]["method"] = json!(["b", "c"][choices.below(2)]);
+    }
+    if choices.below(2) == 0 {
+        let kind = ["Exact", "RegularExpression"][choices.below(2)];
+        value["headers"] = json!([{"type": kind, "name": "x-a", "value": "one"}]);
+    }
+    value
 }
 
 /// Places of a match, and what breaks them.
@@ -247,7 +294,7 @@ fn one_match(choices: &mut Choices<'_>) -> Value {
 }
 
 /// The route table of a Gateway with this one match.
-fn rules(matching: &Value) -> RouteTable<RuleIndex> {
+fn rules(kind: Kind, matching: &Value) -> RouteTable<RuleIndex> {
     let class = json!({"metadata": {"name": "c"}, "spec": {"controllerName": "transom.dev/gateway-controller"}});
     let gateway = json!({
         "metadata": {"name": "gw", "namespace": "default"},
@@ -257,7 +304,7 @@ fn rules(matching: &Value) -> RouteTable<RuleIndex> {
         "metadata": {"name": "r", "namespace": "default"},
         "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"matches": [matching]}]},
     });
-    let objects = [(Kind::GatewayClass, class), (Kind::Gateway, gateway), (Kind::HttpRoute, route)];
+    let objects = [(Kind::GatewayClass, class), (Kind::Gateway, gateway), (kind, route)];
     let objects = objects.into_iter().map(|(kind, value)| Object::from_value(kind, value).expect("an object"));
     let translation = translate(&load::resources(objects), &load::settings(&load::CaseSettings::default()));
     let bind = translation.snapshot.binds.values().next().expect("a bind");
@@ -267,13 +314,16 @@ fn rules(matching: &Value) -> RouteTable<RuleIndex> {
 
 type Request = (http::Method, &'static str, Option<&'static str>, http::HeaderMap);
 
-fn requests() -> Vec<Request> {
+fn requests(kind: Option<&'static str>) -> Vec<Request> {
     let mut requests = Vec::new();
     for method in [http::Method::GET, http::Method::POST] {
         for path in ["/", "/a", "/a/b", "/ab", "/b"] {
             for query in [None, Some("q=one"), Some("q=two")] {
                 for header in [None, Some("one"), Some("two")] {
                     let mut headers = http::HeaderMap::new();
+                    if let Some(kind) = kind {
+                        headers.insert("content-type", http::HeaderValue::from_static(kind));
+                    }
                     if let Some(value) = header {
                         headers.insert("x-a", http::HeaderValue::from_static(value));
                     }

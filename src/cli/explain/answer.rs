@@ -103,6 +103,12 @@ impl Explanation {
     /// Explains a request.
     #[must_use]
     pub fn of(snapshot: &Snapshot, asked: &Asked) -> Explanation {
+        let mut explanation = Explanation::judged(snapshot, asked);
+        explanation.answer = explanation.answer.told(&asked.headers);
+        explanation
+    }
+
+    fn judged(snapshot: &Snapshot, asked: &Asked) -> Explanation {
         let mut explanation = Explanation::bare(asked);
         let (address, bind, by_sni) = match explanation.connect(snapshot, asked) {
             Taken::By(address, bind, by_sni) => (address, bind, by_sni),

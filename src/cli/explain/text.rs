@@ -88,7 +88,7 @@ impl Explanation {
         match (self.answer.status, self.answer.reason) {
             (None, Reason::None) => "the backend's".to_owned(),
             (None, reason) => format!("none, the connection fails ({reason})"),
-            (Some(status), reason) => format!("{status} {reason}, by the gateway itself"),
+            (Some(_), _) => format!("{}, by the gateway itself", self.answer),
         }
     }
 }

@@ -221,7 +221,7 @@ impl PathView {
                 // the translator refuses it beside any other kind of match
                 matched_prefix: match &matches.path {
                     PathMatch::Prefix(prefix) => prefix.clone(),
-                    PathMatch::Exact(_) | PathMatch::Regex(_) => "/".to_owned(),
+                    PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Call(_) => "/".to_owned(),
                 },
                 replace_prefix_match: if path.is_empty() { "/".to_owned() } else { path.to_string() },
             },

@@ -8,11 +8,12 @@ pub mod timing;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use http::HeaderMap;
 use http::header::LOCATION;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::proxy::preview::Foreseen;
-use crate::router::{PathMatch, RouteMatch, ValueMatch};
+use crate::proxy::preview::{self, Foreseen};
+use crate::router::{CallMatch, PathMatch, RouteMatch, ValueMatch};
 use crate::snapshot::{Action, Rule};
 use crate::telemetry::Reason;
 
@@ -25,8 +26,10 @@ pub use timing::{RetryView, TimeoutsView};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MatchView {
-    path: ValueView,
-    method: Option<String>,
+    /// None in a match of gRPC calls.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    path: Option<ValueView>,
+    method: Option<MethodView>,
     headers: Vec<NamedView>,
     query_params: Vec<NamedView>,
 }
@@ -36,6 +39,19 @@ struct ValueView {
     #[serde(rename = "type")]
     kind: Cow<'static, str>,
     value: String,
+}
+
+/// Of an HTTPRoute its name; of a GRPCRoute service and method.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum MethodView {
+    Http(String),
+    Grpc {
+        #[serde(rename = "type")]
+        kind: Cow<'static, str>,
+        service: Option<String>,
+        method: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +85,9 @@ pub struct AnswerView {
     /// Why; `none` where an upstream answers.
     #[serde(deserialize_with = "reason")]
     pub reason: Reason,
+    /// `grpc-status`, where the request that is looked at is a gRPC call and is told one; the status is then 200.
+    #[serde(rename = "grpcStatus", skip_serializing_if = "Option::is_none", default)]
+    pub grpc_status: Option<u8>,
     /// Where a redirect leads to, where one request is looked at.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub location: Option<String>,
@@ -81,30 +100,46 @@ impl MatchView {
     /// The view of a match.
     #[must_use]
     pub fn of(matches: &RouteMatch) -> MatchView {
-        let (kind, value) = match &matches.path {
-            PathMatch::Exact(path) => ("Exact", path.clone()),
-            PathMatch::Prefix(path) => ("PathPrefix", path.clone()),
-            PathMatch::Regex(pattern) => ("RegularExpression", pattern.to_string()),
+        let value = |value: &ValueMatch| match value {
+            ValueMatch::Exact(value) => ("Exact", value.clone()),
+            ValueMatch::Regex(pattern) => ("RegularExpression", pattern.to_string()),
         };
-        let named = |name: &str, value: &ValueMatch| {
-            let (kind, value) = match value {
-                ValueMatch::Exact(value) => ("Exact", value.clone()),
-                ValueMatch::Regex(pattern) => ("RegularExpression", pattern.to_string()),
-            };
+        let named = |name: &str, wanted: &ValueMatch| {
+            let (kind, value) = value(wanted);
             NamedView { kind: kind.into(), name: name.to_owned(), value }
         };
+        let (path, method) = match &matches.path {
+            PathMatch::Exact(path) => (Some(("Exact", path.clone())), None),
+            PathMatch::Prefix(path) => (Some(("PathPrefix", path.clone())), None),
+            PathMatch::Regex(pattern) => (Some(("RegularExpression", pattern.to_string())), None),
+            PathMatch::Call(call) => (None, Some(call)),
+        };
+        let grpc = method.and_then(|CallMatch { service, method }| {
+            let (kind, _) = value(service.as_ref().or(method.as_ref())?);
+            let text = |wanted: &Option<ValueMatch>| wanted.as_ref().map(|wanted| value(wanted).1);
+            Some(MethodView::Grpc { kind: kind.into(), service: text(service), method: text(method) })
+        });
+        let http = matches.method.as_ref().map(|method| MethodView::Http(method.to_string()));
         MatchView {
-            path: ValueView { kind: kind.into(), value },
-            method: matches.method.as_ref().map(ToString::to_string),
+            path: path.map(|(kind, value)| ValueView { kind: kind.into(), value }),
+            method: grpc.or(http),
             headers: matches.headers.iter().map(|h| named(h.name.as_str(), &h.value)).collect(),
             query_params: matches.query.iter().map(|q| named(&q.name, &q.value)).collect(),
         }
     }
 
-    /// The path, in one cell.
+    /// The path, or the gRPC calls, in one cell.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("{} {}", self.path.kind, self.path.value)
+        match (&self.path, &self.method) {
+            (Some(path), _) => format!("{} {}", path.kind, path.value),
+            (None, Some(MethodView::Grpc { kind, service, method })) => {
+                let sign = if kind == "Exact" { "" } else { "~ " };
+                let part = |part: &Option<String>| part.as_deref().unwrap_or("*").to_owned();
+                format!("gRPC {sign}{}/{}", part(service), part(method))
+            }
+            (None, _) => "gRPC */*".to_owned(),
+        }
     }
 
     /// Everything else that must hold, in one cell; empty if nothing must.
@@ -116,7 +151,11 @@ impl MatchView {
         };
         let headers = self.headers.iter().map(|header| said(header, ": "));
         let query = self.query_params.iter().map(|param| format!("?{}", said(param, "=")));
-        self.method.iter().cloned().chain(headers).chain(query).collect::<Vec<_>>().join(", ")
+        let method = match &self.method {
+            Some(MethodView::Http(method)) => Some(method.clone()),
+            Some(MethodView::Grpc { .. }) | None => None,
+        };
+        method.into_iter().chain(headers).chain(query).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -155,7 +194,7 @@ impl std::fmt::Display for RuleView {
 impl AnswerView {
     /// An upstream answers.
     pub const PROXIED: AnswerView =
-        AnswerView { status: None, reason: Reason::None, location: None, headers: Vec::new() };
+        AnswerView { status: None, reason: Reason::None, grpc_status: None, location: None, headers: Vec::new() };
 
     /// The gateway answers.
     #[must_use]
@@ -180,6 +219,15 @@ impl AnswerView {
         }
     }
 
+    /// The same, as a request with these headers is told it.
+    #[must_use]
+    pub fn told(self, request: &HeaderMap) -> AnswerView {
+        match self.status.and_then(|status| preview::grpc_status(request, status, self.reason)) {
+            Some(code) => AnswerView { status: Some(200), grpc_status: Some(code), ..self },
+            None => self,
+        }
+    }
+
     /// What a rule comes to. Where only some of the shares are answered by the gateway itself, the others count.
     #[must_use]
     pub fn of(rule: &Rule, backends: &[BackendView]) -> AnswerView {
@@ -200,7 +248,10 @@ impl AnswerView {
 impl std::fmt::Display for AnswerView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.status {
-            Some(status) => write!(f, "{status} {}", self.reason),
+            Some(status) => {
+                write!(f, "{status} {}", self.reason)?;
+                self.grpc_status.map_or(Ok(()), |code| write!(f, " (grpc-status {code})"))
+            }
             None => write!(f, "{}", self.reason),
         }
     }

@@ -34,7 +34,7 @@ pub fn need_prefix(filters: &Filters) -> bool {
 pub fn prefix_length(path: &PathMatch) -> Option<usize> {
     match path {
         PathMatch::Prefix(prefix) => Some(prefix.trim_end_matches('/').len()),
-        PathMatch::Exact(_) | PathMatch::Regex(_) => None,
+        PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Call(_) => None,
     }
 }
 

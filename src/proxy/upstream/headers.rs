@@ -5,12 +5,12 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType};
+
+use crate::router::is_grpc;
 
 /// What the upstream is told of the client's side.
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +50,7 @@ pub fn forward(request: &mut RequestHeader, client: ClientSide) -> pingora::Resu
 /// Whether it is a gRPC call over HTTP/1, whose status would come in trailers that cannot be passed on. It is refused
 /// rather than processed and answered without a status. gRPC-web has its trailers in the body.
 pub fn is_grpc_without_trailers(request: &RequestHeader) -> bool {
-    let kind = request.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    request.version != Version::HTTP_2
-        && kind.starts_with(b"application/grpc")
-        && !kind.starts_with(b"application/grpc-web")
+    request.version != Version::HTTP_2 && is_grpc(&request.headers)
 }
 
 /// Makes of an upstream's answer one of this hop, to the client's `request`.

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use super::filter::filters;
 use super::upstream::Indices;
-use crate::api::http_route::HttpBackendRef;
-use crate::api::{BackendObjectReference, Kind};
+use crate::api::BackendObjectReference;
 use crate::router::RouteOrder;
 use crate::router::{Hostname, RouteEntry, RouteMatch};
 use crate::snapshot::{Action, LocalAnswer, RouteId, Rule, RuleIndex, Share, Target, WeightedUpstreams};
 use crate::translate::graph::Graph;
 use crate::translate::graph::attach::RouteHosts;
-use crate::translate::graph::http::{RouteNode, RuleNode, RuleOutcome, ShareNode, ShareTarget};
 use crate::translate::graph::listener::{ListenerState, share_hosts};
+use crate::translate::graph::route::{RouteNode, RuleNode, RuleOutcome, ShareNode, ShareTarget};
 
 /// Entries of each listener that serves, by position of the Gateway and of the listener.
 pub type Tables = BTreeMap<(usize, usize), Vec<RouteEntry<RuleIndex>>>;
@@ -44,12 +43,12 @@ pub fn rules(graph: &Graph<'_>, served: &[Served<'_>], indices: &Indices) -> (Ve
             let index = RuleIndex(u32::try_from(rules.len()).unwrap_or(u32::MAX));
             rules.push(Rule {
                 route: RouteId {
-                    kind: Kind::HttpRoute.name(),
+                    kind: route.asked.kind().name(),
                     namespace: route.key.namespace.clone(),
                     name: route.key.name.clone(),
                 },
                 index: position,
-                name: rule.rule.name.clone(),
+                name: rule.name.map(str::to_owned),
                 filters: filters(&rule.filters, indices),
                 timeouts: rule.timeouts,
                 retry: rule.retry.clone(),
@@ -115,12 +114,12 @@ fn action(rule: &RuleNode<'_>, indices: &Indices) -> Action {
         RuleOutcome::Forward(shares) => shares,
     };
     // With shares that fail for different reasons, each says its own.
-    let unresolved = |share: &ShareNode| share.weight == 0 || matches!(share.target, ShareTarget::Unresolved);
+    let unresolved = |share: &ShareNode<'_>| share.weight == 0 || matches!(share.target, ShareTarget::Unresolved);
     if shares.iter().all(unresolved) {
         return Action::Answer(LocalAnswer::InvalidBackend);
     }
-    let share = |(share, asked): (&ShareNode, &HttpBackendRef)| {
-        let invalid = |answer| Target::Invalid { backend: named(&asked.backend.object), answer };
+    let share = |share: &ShareNode<'_>| {
+        let invalid = |answer| Target::Invalid { backend: named(share.reference), answer };
         let target = match &share.target {
             ShareTarget::Unresolved => invalid(LocalAnswer::InvalidBackend),
             ShareTarget::Refused => invalid(LocalAnswer::FilterFailed),
@@ -131,7 +130,7 @@ fn action(rule: &RuleNode<'_>, indices: &Indices) -> Action {
         };
         Share { weight: share.weight, target }
     };
-    WeightedUpstreams::new(shares.iter().zip(&rule.rule.backend_refs).map(share))
+    WeightedUpstreams::new(shares.iter().map(share))
         .map_or(Action::Answer(LocalAnswer::InvalidBackend), Action::Forward)
 }
 

@@ -6,7 +6,7 @@ use crate::snapshot::{Upstream, UpstreamIndex};
 use crate::translate::graph::Graph;
 use crate::translate::graph::backend::UpstreamRef;
 use crate::translate::graph::filter::FilterNode;
-use crate::translate::graph::http::{RuleNode, RuleOutcome, ShareTarget};
+use crate::translate::graph::route::{RuleNode, RuleOutcome, ShareTarget};
 
 /// Where each upstream of the graph stands in the snapshot.
 pub struct Indices(Vec<Option<UpstreamIndex>>);

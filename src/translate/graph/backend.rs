@@ -33,9 +33,19 @@ pub struct Backends<'a> {
     grants: &'a Grants<'a>,
     policies: &'a TlsPolicies<'a>,
     services: HashMap<(&'a str, &'a str), (&'a ObjectKey, &'a Service), FixedState>,
-    resolved: HashMap<(&'a str, &'a str, i32), Result<UpstreamRef, BackendFault<'a>>, FixedState>,
+    resolved: HashMap<Wanted<'a>, Result<UpstreamRef, BackendFault<'a>>, FixedState>,
     /// Every upstream found, in the order of [`UpstreamRef`].
     pub upstreams: Vec<UpstreamNode>,
+}
+
+/// A port of a Service, and what for: two kinds of route may have to speak to it in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Wanted<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    port: i32,
+    /// gRPC, which is HTTP/2.
+    grpc: bool,
 }
 
 impl<'a> Backends<'a> {
@@ -72,7 +82,7 @@ impl<'a> Backends<'a> {
             return Err(BackendFault::Kind);
         }
         let port = reference.port.ok_or(BackendFault::PortMissing)?;
-        let wanted = (target, reference.name.as_str(), port);
+        let wanted = Wanted { namespace: target, name: &reference.name, port, grpc: from == Kind::GrpcRoute };
         if let Some(known) = self.resolved.get(&wanted) {
             return *known;
         }
@@ -83,14 +93,14 @@ impl<'a> Backends<'a> {
 
     /// Notes every Service that was looked for.
     pub fn note(&self, references: &mut References) {
-        for (namespace, name, _) in self.resolved.keys() {
+        for Wanted { namespace, name, .. } in self.resolved.keys() {
             references.add(Kind::Service, namespace, name);
         }
     }
 
     fn look_up(
         &mut self,
-        (namespace, name, number): (&'a str, &'a str, i32),
+        Wanted { namespace, name, port: number, grpc }: Wanted<'a>,
         remarks: &mut Remarks<'a>,
     ) -> Result<UpstreamRef, BackendFault<'a>> {
         let &(key, service) = self.services.get(&(namespace, name)).ok_or(BackendFault::NotFound)?;
@@ -109,17 +119,11 @@ impl<'a> Backends<'a> {
         if let Some(policy) = self.policies.of(namespace, name, port_name) {
             return Err(BackendFault::TlsPolicy(policy));
         }
-        let protocol = match port.app_protocol.as_deref() {
-            None | Some("" | "http" | "kubernetes.io/ws") => UpstreamProtocol::Http1,
-            Some("kubernetes.io/h2c") => UpstreamProtocol::H2c,
-            Some(found @ ("kubernetes.io/wss" | "https" | "tls" | "wss")) => {
-                return Err(BackendFault::AppProtocol(found));
-            }
-            Some(found) => {
-                remarks.add(Kind::Service, key, Remark::AppProtocol { port: port.port, found });
-                UpstreamProtocol::Http1
-            }
-        };
+        let app_protocol = port.app_protocol.as_deref().filter(|text| !text.is_empty());
+        let protocol = protocol(app_protocol, grpc)?;
+        if let Some(found) = app_protocol.filter(|found| !is_known(found, grpc)) {
+            remarks.add(Kind::Service, key, Remark::AppProtocol { port: port.port, found, taken: protocol });
+        }
         let endpoints = endpoint::endpoints(self.resources, key, port_name);
         if endpoints.endpoints.is_empty() {
             remarks.add(Kind::Service, key, Remark::NoEndpoints { port: number, name: port_name });
@@ -129,4 +133,22 @@ impl<'a> Backends<'a> {
         self.upstreams.push(UpstreamNode { id, endpoints });
         Ok(UpstreamRef(self.upstreams.len() - 1))
     }
+}
+
+/// How a port is spoken to. "Implementations MAY infer the protocol from the Route type referring to the backend
+/// Service. If a Route is not able to send traffic to the backend using the specified protocol then the backend is
+/// considered invalid" (BackendRef): gRPC is HTTP/2.
+fn protocol(app_protocol: Option<&str>, grpc: bool) -> Result<UpstreamProtocol, BackendFault<'_>> {
+    match app_protocol {
+        Some(found @ ("kubernetes.io/wss" | "https" | "tls" | "wss")) => Err(BackendFault::AppProtocol(found)),
+        Some(found @ ("http" | "kubernetes.io/ws")) if grpc => Err(BackendFault::NotGrpc(found)),
+        Some("kubernetes.io/h2c") => Ok(UpstreamProtocol::H2c),
+        _ if grpc => Ok(UpstreamProtocol::H2c),
+        _ => Ok(UpstreamProtocol::Http1),
+    }
+}
+
+/// Whether an application protocol that can be spoken says which one it is.
+fn is_known(app_protocol: &str, grpc: bool) -> bool {
+    matches!(app_protocol, "http" | "kubernetes.io/ws" | "kubernetes.io/h2c") || (grpc && app_protocol == "grpc")
 }

@@ -2,6 +2,7 @@
 //! problem of the rule or of the share, which then answers 500. Never skipped: "An ExtensionRef that cannot be
 //! resolved, or an unknown filter, must never be skipped" (gateway-api.md 6.5).
 
+use super::asked::{FilterAsked, FiltersAsked};
 use super::filter_fault::{FilterFault, FilterList, FilterPlace};
 use super::header::{self, Message};
 use super::mirror::{self, MirrorNode};
@@ -9,7 +10,7 @@ use super::problem::RouteProblem;
 use super::reading::Reading;
 use super::url::Prefixes;
 use super::{cors, url};
-use crate::api::http_route::{HttpRouteFilter, HttpRouteFilterType};
+use crate::api::http_route::HttpRouteFilterType;
 use crate::snapshot::{Filter, Redirect};
 
 /// A filter that is served.
@@ -41,14 +42,14 @@ const ONCE: &[HttpRouteFilterType] = &[
 
 /// Reads one list. `forwards` says whether its rule has backendRefs.
 pub fn read<'a>(
-    asked: &'a [HttpRouteFilter],
+    asked: FiltersAsked<'a>,
     list: FilterList,
     forwards: bool,
     prefixes: Prefixes,
     reading: &mut Reading<'_, 'a>,
 ) -> FilterNodes {
     let mut nodes = FilterNodes::default();
-    if asked.is_empty() {
+    if asked.len() == 0 {
         return nodes;
     }
     if let Some((first, second)) = incompatible(asked, forwards) {
@@ -56,8 +57,8 @@ pub fn read<'a>(
     }
     nodes.filters.reserve_exact(asked.len());
     for (index, filter) in asked.iter().enumerate() {
-        let place = FilterPlace { list, index, kind: filter.kind.as_str() };
-        for stray in strays(filter) {
+        let place = FilterPlace { list, index, kind: filter.name };
+        for stray in strays(&filter) {
             reading.fault(place, FilterFault::Stray(stray));
         }
         match one(filter, place, prefixes, reading) {
@@ -79,30 +80,30 @@ enum Outcome {
 }
 
 fn one<'a>(
-    filter: &'a HttpRouteFilter,
+    filter: FilterAsked<'a>,
     place: FilterPlace<'a>,
     prefixes: Prefixes,
     reading: &mut Reading<'_, 'a>,
 ) -> Result<Outcome, FilterFault<'a>> {
     use HttpRouteFilterType as Type;
     let missing = |field| FilterFault::Missing(field);
-    Ok(match &filter.kind {
+    Ok(match filter.kind.ok_or(FilterFault::UnknownType)? {
         Type::RequestHeaderModifier => {
-            let asked = filter.request_header_modifier.as_ref().ok_or(missing("requestHeaderModifier"))?;
+            let asked = filter.request_header_modifier.ok_or(missing("requestHeaderModifier"))?;
             let changes = header::changes(asked, Message::Request, place, reading);
             plain(changes, Filter::RequestHeaders)
         }
         Type::ResponseHeaderModifier => {
-            let asked = filter.response_header_modifier.as_ref().ok_or(missing("responseHeaderModifier"))?;
+            let asked = filter.response_header_modifier.ok_or(missing("responseHeaderModifier"))?;
             let changes = header::changes(asked, Message::Response, place, reading);
             plain(changes, Filter::ResponseHeaders)
         }
         Type::UrlRewrite => {
-            let asked = filter.url_rewrite.as_ref().ok_or(missing("urlRewrite"))?;
+            let asked = filter.url_rewrite.ok_or(missing("urlRewrite"))?;
             plain(url::rewrite(asked, prefixes, place, reading), Filter::Rewrite)
         }
         Type::RequestMirror => {
-            let asked = filter.request_mirror.as_ref().ok_or(missing("requestMirror"))?;
+            let asked = filter.request_mirror.ok_or(missing("requestMirror"))?;
             let mirror = mirror::read(asked, place, reading).map(FilterNode::Mirror);
             mirror.map_or(Outcome::Nothing, Outcome::Filter)
         }
@@ -110,16 +111,16 @@ fn one<'a>(
         // feature: "BackendRequestRedirect never made a release" (gateway-api.md 3.3).
         Type::Cors | Type::RequestRedirect if place.list.backend.is_some() => return Err(FilterFault::RuleOnly),
         Type::Cors => {
-            let asked = filter.cors.as_ref().ok_or(missing("cors"))?;
+            let asked = filter.cors.ok_or(missing("cors"))?;
             Outcome::Filter(FilterNode::Plain(Filter::Cors(Box::new(cors::read(asked, place, reading)))))
         }
         Type::RequestRedirect => {
-            let asked = filter.request_redirect.as_ref().ok_or(missing("requestRedirect"))?;
+            let asked = filter.request_redirect.ok_or(missing("requestRedirect"))?;
             Outcome::Redirect(url::redirect(asked, prefixes, place, reading))
         }
         Type::ExternalAuth => return Err(FilterFault::NotServed),
         Type::ExtensionRef => {
-            let reference = filter.extension_ref.as_ref().ok_or(missing("extensionRef"))?;
+            let reference = filter.extension_ref.ok_or(missing("extensionRef"))?;
             return Err(FilterFault::Extension(reference));
         }
         Type::Other(_) => return Err(FilterFault::UnknownType),
@@ -132,7 +133,7 @@ fn plain<T: Default + PartialEq>(asked: T, filter: impl FnOnce(T) -> Filter) -> 
 }
 
 /// Fields that belong to other types than the filter's.
-fn strays(filter: &HttpRouteFilter) -> impl Iterator<Item = &'static str> {
+fn strays(filter: &FilterAsked<'_>) -> impl Iterator<Item = &'static str> {
     use HttpRouteFilterType as Type;
     let fields = [
         (Type::RequestHeaderModifier, "requestHeaderModifier", filter.request_header_modifier.is_some()),
@@ -141,16 +142,17 @@ fn strays(filter: &HttpRouteFilter) -> impl Iterator<Item = &'static str> {
         (Type::RequestRedirect, "requestRedirect", filter.request_redirect.is_some()),
         (Type::UrlRewrite, "urlRewrite", filter.url_rewrite.is_some()),
         (Type::Cors, "cors", filter.cors.is_some()),
-        (Type::ExternalAuth, "externalAuth", filter.external_auth.is_some()),
+        (Type::ExternalAuth, "externalAuth", filter.external_auth),
         (Type::ExtensionRef, "extensionRef", filter.extension_ref.is_some()),
     ];
-    let strays = fields.into_iter().filter(move |(kind, _, given)| *given && *kind != filter.kind);
+    let own = filter.kind;
+    let strays = fields.into_iter().filter(move |(kind, _, given)| *given && Some(kind) != own);
     strays.map(|(_, field, _)| field)
 }
 
 /// Two filters that cannot stand together, or a redirect where there is a backend.
-fn incompatible(filters: &[HttpRouteFilter], forwards: bool) -> Option<(&str, &str)> {
-    let count = |kind: &HttpRouteFilterType| filters.iter().filter(|filter| filter.kind == *kind).count();
+fn incompatible<'a>(filters: FiltersAsked<'_>, forwards: bool) -> Option<(&'a str, &'a str)> {
+    let count = |kind: &HttpRouteFilterType| filters.iter().filter(|filter| filter.kind == Some(kind)).count();
     let redirect = count(&HttpRouteFilterType::RequestRedirect) > 0;
     if redirect && count(&HttpRouteFilterType::UrlRewrite) > 0 {
         return Some(("RequestRedirect", "URLRewrite"));

@@ -17,7 +17,7 @@ use crate::snapshot::tls::Certificate;
 use crate::snapshot::{BindProtocol, ListenerId};
 
 /// Kinds of route that HTTP and HTTPS listeners serve, sorted. What is not here is an invalid kind.
-pub const HTTP_KINDS: &[Kind] = &[Kind::HttpRoute];
+pub const HTTP_KINDS: &[Kind] = &[Kind::GrpcRoute, Kind::HttpRoute];
 
 /// A listener and all that was found out about it.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! HTTPRouteMatch -> RouteMatch. A match that cannot be compiled is none: it never matches, and never matches *more*.
+//! HTTPRouteMatch and GRPCRouteMatch -> RouteMatch. A match that cannot be compiled is none: it never matches, and never matches *more*.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,15 @@ use foldhash::fast::FixedState;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::problem::MatchFault;
+use crate::api::grpc_route::{GrpcMethodMatch, GrpcRouteMatch};
 use crate::api::http_route::{HttpPathMatch, HttpRouteMatch, PathMatchType, ValueMatchType};
 use crate::router::path;
-use crate::router::{HeaderMatch, PathMatch, Pattern, QueryMatch, RouteMatch, ValueMatch};
+use crate::router::{CallMatch, HeaderMatch, PathMatch, Pattern, QueryMatch, RouteMatch, ValueMatch};
 
 /// Longest path of the specification, in bytes.
 const MAX_PATH: usize = 1024;
+/// Longest service or method of the specification, in bytes.
+const MAX_NAME: usize = 1024;
 
 /// Regular expressions, each compiled once however many matches have it.
 #[derive(Debug, Default)]
@@ -31,16 +34,8 @@ impl<'a> Patterns<'a> {
         };
         let method = asked.method.as_deref().map(method).transpose()?;
 
-        let mut headers = Vec::with_capacity(asked.headers.len());
-        for header in &asked.headers {
-            let name = HeaderName::from_bytes(header.name.as_bytes())
-                .map_err(|_| MatchFault::HeaderName(header.name.as_str()))?;
-            let value = self.value("headers", &header.kind, &header.value)?;
-            if matches!(value, ValueMatch::Exact(_)) && HeaderValue::from_str(&header.value).is_err() {
-                return Err(MatchFault::HeaderValue(&header.value));
-            }
-            headers.push(HeaderMatch { name, value });
-        }
+        let headers = asked.headers.iter().map(|header| self.header(&header.kind, &header.name, &header.value));
+        let headers = headers.collect::<Result<_, _>>()?;
 
         let mut query = Vec::with_capacity(asked.query_params.len());
         for param in &asked.query_params {
@@ -53,6 +48,57 @@ impl<'a> Patterns<'a> {
         let mut compiled = RouteMatch { path, method, headers, query };
         compiled.drop_repeated_names();
         Ok(compiled)
+    }
+
+    /// Compiles one match of a rule of a GRPCRoute.
+    pub fn call_match(&mut self, asked: &'a GrpcRouteMatch) -> Result<RouteMatch, MatchFault<'a>> {
+        let call = asked.method.as_ref().map_or(Ok(CallMatch::default()), |method| self.call(method))?;
+        let headers = asked.headers.iter().map(|header| self.header(&header.kind, &header.name, &header.value));
+        let headers = headers.collect::<Result<_, _>>()?;
+        let mut compiled = RouteMatch { headers, ..every_call() };
+        compiled.path = PathMatch::Call(call);
+        compiled.drop_repeated_names();
+        Ok(compiled)
+    }
+
+    /// "Value of the service to match against. If left empty or omitted, will match any service"; but "at least one of
+    /// Service and Method MUST be a non-empty string".
+    fn call(&mut self, asked: &'a GrpcMethodMatch) -> Result<CallMatch, MatchFault<'a>> {
+        if let ValueMatchType::Other(found) = &asked.kind {
+            return Err(MatchFault::ValueType { field: "method.type", found });
+        }
+        let given = |text: &'a Option<String>| text.as_deref().filter(|text| !text.is_empty());
+        let (service, method) = (given(&asked.service), given(&asked.method));
+        if service.is_none() && method.is_none() {
+            return Err(MatchFault::CallEmpty);
+        }
+        if asked.kind == ValueMatchType::Exact {
+            let no_name = |text: &&str| !text.split('.').all(is_identifier) || text.len() > MAX_NAME;
+            // A name may be written as Protocol Buffers write a full one, with a dot before it; no call has such.
+            if let Some(found) = service.filter(|text| no_name(&text.strip_prefix('.').unwrap_or(text))) {
+                return Err(MatchFault::Service(found));
+            }
+            if let Some(found) = method.filter(|text| no_name(text) || text.contains('.')) {
+                return Err(MatchFault::CallMethod(found));
+            }
+        }
+        let service = service.map(|text| self.value("method.service", &asked.kind, text)).transpose()?;
+        let method = method.map(|text| self.value("method.method", &asked.kind, text)).transpose()?;
+        Ok(CallMatch { service, method })
+    }
+
+    fn header(
+        &mut self,
+        kind: &'a ValueMatchType,
+        name: &'a str,
+        text: &'a str,
+    ) -> Result<HeaderMatch, MatchFault<'a>> {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| MatchFault::HeaderName(name))?;
+        let value = self.value("headers", kind, text)?;
+        if matches!(value, ValueMatch::Exact(_)) && HeaderValue::from_str(text).is_err() {
+            return Err(MatchFault::HeaderValue(text));
+        }
+        Ok(HeaderMatch { name, value })
     }
 
     fn path(&mut self, asked: &'a HttpPathMatch) -> Result<PathMatch, MatchFault<'a>> {
@@ -78,6 +124,17 @@ impl<'a> Patterns<'a> {
             ValueMatchType::Other(found) => Err(MatchFault::ValueType { field, found }),
         }
     }
+}
+
+/// What takes every gRPC call.
+pub fn every_call() -> RouteMatch {
+    RouteMatch { path: PathMatch::Call(CallMatch::default()), method: None, headers: Vec::new(), query: Vec::new() }
+}
+
+/// The rule of the CRD for a method, and for each part of a service: `[A-Za-z_][A-Za-z_0-9]*`.
+fn is_identifier(text: &str) -> bool {
+    let is_first = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+    text.bytes().next().is_some_and(is_first) && text.bytes().all(|b| is_first(b) || b.is_ascii_digit())
 }
 
 /// The rules of the CRD: absolute, no `//`, `/./`, `/../`, `%2f` or `#`, not ending in `/.` or `/..`. Put shortly:

@@ -1,6 +1,7 @@
 //! Resources -> Graph: every reference resolved, every problem kept as data. Nothing is written here: the
 //! snapshot and the statuses are both read off the graph afterwards.
 
+mod asked;
 pub mod attach;
 pub mod backend;
 pub mod bind;
@@ -15,7 +16,6 @@ pub mod filter_fault;
 pub mod gateway;
 mod grant;
 mod header;
-pub mod http;
 pub mod listener;
 mod matching;
 pub mod mirror;
@@ -23,6 +23,7 @@ mod namespace;
 pub mod policy;
 pub mod problem;
 mod reading;
+pub mod route;
 mod timing;
 mod tls_policy;
 mod treatment;
@@ -35,14 +36,15 @@ use super::{References, Settings};
 use crate::api::{Kind, ObjectKey, ObjectMeta};
 use crate::store::Resources;
 
+use asked::RouteAsked;
 use backend::UpstreamNode;
 use certificate::Certificates;
 use class::ClassNode;
 use gateway::GatewayNode;
 use grant::Grants;
-use http::RouteNode;
 use policy::Policies;
 use problem::Remark;
+use route::RouteNode;
 use tls_policy::TlsPolicies;
 use unserved::UnservedNode;
 
@@ -53,7 +55,7 @@ pub struct Graph<'a> {
     pub classes: BTreeMap<&'a str, ClassNode<'a>>,
     /// Our Gateways, by key.
     pub gateways: Vec<GatewayNode<'a>>,
-    /// HTTPRoutes with a parent of ours, by key.
+    /// HTTPRoutes, then GRPCRoutes, with a parent of ours, each by key.
     pub routes: Vec<RouteNode<'a>>,
     /// What they forward to, in the order of [`backend::UpstreamRef`].
     pub upstreams: Vec<UpstreamNode>,
@@ -97,10 +99,12 @@ pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(
     let parents = attach::Parents::new(resources, settings.origin, namespaces, &gateways);
     let mut patterns = matching::Patterns::default();
     let mut backends = backend::Backends::new(resources, &grants, &policies);
-    let mut resolving = http::Resolving { patterns: &mut patterns, backends: &mut backends, remarks: &mut remarks };
-    let mut routes = Vec::with_capacity(resources.http_routes.len());
-    for entry in &resources.http_routes {
-        routes.extend(http::route(entry, &parents, &mut gateways, &mut resolving));
+    let mut resolving = route::Resolving { patterns: &mut patterns, backends: &mut backends, remarks: &mut remarks };
+    let mut routes = Vec::with_capacity(resources.http_routes.len() + resources.grpc_routes.len());
+    let http = resources.http_routes.iter().map(|(key, route)| (key, RouteAsked::Http(route)));
+    let grpc = resources.grpc_routes.iter().map(|(key, route)| (key, RouteAsked::Grpc(route)));
+    for entry in http.chain(grpc) {
+        routes.extend(route::route(entry, &parents, &mut gateways, &mut resolving));
     }
     let mut treatments = Policies::new(resources);
     treatments.reach(&routes, &grants);

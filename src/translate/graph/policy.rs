@@ -10,13 +10,12 @@ use foldhash::fast::FixedState;
 
 use super::created;
 use super::grant::Grants;
-use super::http::RouteNode;
 use super::problem::{PolicyProblem, TargetProblem};
+use super::route::RouteNode;
 use super::treatment;
 use crate::api::backend_tls_policy::LocalPolicyTargetReferenceWithSectionName;
-use crate::api::http_route::HttpRouteRule;
 use crate::api::upstream_policy::UpstreamPolicy;
-use crate::api::{BackendObjectReference, Kind, ObjectKey, Service};
+use crate::api::{Kind, ObjectKey, Service};
 use crate::snapshot::{Policy, UpstreamId};
 use crate::store::Resources;
 use crate::translate::References;
@@ -111,11 +110,11 @@ impl<'a> Policies<'a> {
             let from = route.key.namespace.as_str();
             let taken = route.parents.iter().filter(|parent| parent.outcome.is_ok()).map(|parent| parent.gateway);
             let gateways: BTreeSet<usize> = taken.collect();
-            for reference in route.route.spec.rules.iter().flat_map(references) {
+            for reference in route.asked.references() {
                 let namespace = reference.namespace.as_deref().unwrap_or(from);
                 let to = (reference.group.as_str(), reference.kind.as_str());
                 let Some(targets) = by_service.get_mut(&(namespace, reference.name.as_str())) else { continue };
-                if to != SERVICE || !grants.permit(Kind::HttpRoute, from, to, namespace, &reference.name) {
+                if to != SERVICE || !grants.permit(route.asked.kind(), from, to, namespace, &reference.name) {
                     continue;
                 }
                 for target in targets.iter_mut().filter(|target| target.has(reference.port)) {
@@ -195,11 +194,4 @@ fn ports(service: &Service) -> impl Iterator<Item = (i32, Option<&str>)> {
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
     let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
     tcp.map(|port| (port.port, port.name.as_deref()))
-}
-
-/// Everything that a rule refers to: what it forwards to, and what it mirrors to, itself or for one backend.
-fn references(rule: &HttpRouteRule) -> impl Iterator<Item = &BackendObjectReference> {
-    let backends = rule.backend_refs.iter().map(|backend| &backend.backend.object);
-    let filters = rule.filters.iter().chain(rule.backend_refs.iter().flat_map(|backend| &backend.filters));
-    backends.chain(filters.filter_map(|filter| Some(&filter.request_mirror.as_ref()?.backend_ref)))
 }

@@ -7,8 +7,8 @@ use super::filter_fault::{FilterFault, FilterList, FilterPlace, HeaderList};
 use crate::api::common::{LocalObjectReference, ObjectReference};
 use crate::api::gateway::{Protocol, TlsMode};
 use crate::api::{BackendObjectReference, Kind, ObjectKey, ParentReference, SecretObjectReference};
-use crate::snapshot::ListenerId;
 use crate::snapshot::tls::CertificateProblem;
+use crate::snapshot::{ListenerId, UpstreamProtocol};
 
 /// What is wrong with a GatewayClass of ours.
 #[derive(Debug, Clone)]
@@ -240,6 +240,12 @@ pub enum MatchFault<'a> {
     QueryName,
     /// Not a method.
     Method(&'a str),
+    /// A method match with neither service nor method.
+    CallEmpty,
+    /// Not a gRPC service.
+    Service(&'a str),
+    /// Not a gRPC method.
+    CallMethod(&'a str),
 }
 
 /// A reference to a backend that does not resolve.
@@ -281,8 +287,10 @@ pub enum BackendFault<'a> {
     PortNotFound,
     /// The Service has that port only for another transport.
     Transport(&'a str),
-    /// An application protocol that HTTP in cleartext cannot speak.
+    /// An application protocol that needs TLS, which is not spoken.
     AppProtocol(&'a str),
+    /// An application protocol that carries no gRPC.
+    NotGrpc(&'a str),
     /// A BackendTLSPolicy wants TLS, which is not served: never plaintext instead.
     TlsPolicy(&'a str),
 }
@@ -344,8 +352,8 @@ pub enum Remark<'a> {
     KindNotServed(Kind),
     /// Route: a header that stands before in the same list of a header modifier; the first one counts.
     RepeatedHeader { place: FilterPlace<'a>, list: HeaderList, index: usize, name: &'a str },
-    /// Service: an application protocol that is not known, taken as HTTP/1.1.
-    AppProtocol { port: i32, found: &'a str },
+    /// Service: an application protocol that is not known, and what it is taken as.
+    AppProtocol { port: i32, found: &'a str, taken: UpstreamProtocol },
     /// Service: no endpoint that may be used.
     NoEndpoints { port: u16, name: &'a str },
     /// EndpointSlice: names instead of addresses.

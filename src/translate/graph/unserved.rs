@@ -1,8 +1,9 @@
 //! Kinds that parse and are not served yet: each says so, instead of silence.
 
+use super::asked::RuleAsked;
 use super::gateway::GatewayNode;
-use super::http::RouteNode;
 use super::problem::Remark;
+use super::route::RouteNode;
 use super::tls_policy::TlsPolicies;
 use super::{Remarks, Settings};
 use crate::api::kind::GATEWAY_GROUP;
@@ -66,7 +67,6 @@ pub fn unserved<'a>(
         let parents = Some(reference).into_iter().filter(|reference| ours(&key.namespace, reference));
         add(Kind::ListenerSet, key, &set.metadata, parents.collect());
     }
-    routes_of!(Kind::GrpcRoute, &resources.grpc_routes);
     routes_of!(Kind::TlsRoute, &resources.tls_routes);
     routes_of!(Kind::TcpRoute, &resources.tcp_routes);
     routes_of!(Kind::UdpRoute, &resources.udp_routes);
@@ -88,9 +88,8 @@ fn ancestors(
     policies: &TlsPolicies<'_>,
 ) -> Vec<ParentReference> {
     let targeted = |route: &&RouteNode<'_>| {
-        let mut refs =
-            route.rules.iter().flat_map(|rule| &rule.rule.backend_refs).map(|backend| &backend.backend.object);
-        refs.any(|reference| {
+        let shares = route.asked.rules().flat_map(RuleAsked::backends);
+        shares.map(|asked| &asked.backend.object).any(|reference| {
             reference.namespace.as_deref().unwrap_or(&route.key.namespace) == policy.namespace
                 && policies.services(policy).any(|service| service == reference.name)
         })

@@ -3,11 +3,12 @@
 
 use std::num::NonZeroU16;
 
+use super::asked::MatchesAsked;
 use super::filter_fault::{FilterFault, FilterPlace};
 use super::listener::parse_hostname;
 use super::reading::Reading;
 use crate::api::http_route::{HttpPathMatch, PathMatchType};
-use crate::api::http_route::{HttpPathModifier, HttpRequestRedirectFilter, HttpRouteMatch, HttpUrlRewriteFilter};
+use crate::api::http_route::{HttpPathModifier, HttpRequestRedirectFilter, HttpUrlRewriteFilter};
 use crate::router::{Hostname, path};
 use crate::snapshot::Redirect;
 use crate::snapshot::filter::{PathChange, Scheme, UrlRewrite};
@@ -22,8 +23,9 @@ pub enum Prefixes {
 }
 
 impl Prefixes {
-    /// Of these matches. None given is the prefix `/`, and so is a match without path.
-    pub fn of(matches: &[HttpRouteMatch]) -> Prefixes {
+    /// Of these matches. None given is the prefix `/`, and so is a match without path. Calls have none.
+    pub fn of(matches: MatchesAsked<'_>) -> Prefixes {
+        let MatchesAsked::Http(matches) = matches else { return Prefixes::NotAll };
         let prefix = |path: &HttpPathMatch| path.kind == PathMatchType::PathPrefix;
         let all = matches.iter().all(|one| one.path.as_ref().is_none_or(prefix));
         if all { Prefixes::All } else { Prefixes::NotAll }

@@ -11,6 +11,9 @@ const VERSION: &str = "v1.7.0";
 
 /// Names of the conformance suite's features that hold, ascending.
 const FEATURES: &[&str] = &[
+    "GRPCRoute",
+    "GRPCRouteNamedRouteRule",
+    "GRPCRouteRequestHeaderModifier",
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use crate::api::Condition;
 use crate::api::common::{LocalObjectReference, ObjectReference};
+use crate::translate::graph::listener::HTTP_KINDS;
 use crate::translate::graph::problem::{
     AttachProblem, CertificateFault, ClassProblem, GatewayProblem, Holder, ListenerProblem, PortClash, RefusalReason,
     SelectorFault,
@@ -277,7 +278,8 @@ pub fn listener(position: usize, problem: &ListenerProblem<'_>) -> Telling {
         }
         ListenerProblem::RouteKind { index, group, kind } => {
             let field = at(&format!("allowedRoutes.kinds[{index}]"));
-            let message = format!("{} is not served on this listener; allowed: HTTPRoute", named(group, kind));
+            let allowed = HTTP_KINDS.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+            let message = format!("{} is not served on this listener; allowed: {allowed}", named(group, kind));
             Telling::no(RESOLVED_REFS, "InvalidRouteKinds", field, message)
         }
         ListenerProblem::CertificateRef { index, namespace, reference, fault } => {

@@ -46,7 +46,7 @@ fn part(kind: &str) -> &'static str {
 fn words(kind: &str, fault: &FilterFault<'_>) -> (String, String) {
     let part = part(kind);
     match fault {
-        FilterFault::UnknownType => (String::new(), format!("filter {kind} is not known")),
+        FilterFault::UnknownType => (String::new(), format!("filter {kind} is not known to routes of this kind")),
         FilterFault::NotServed => (String::new(), format!("filter {kind} is not served by this version of Transom")),
         FilterFault::Extension(reference) => {
             let what = named(&reference.group, &reference.kind);

@@ -84,8 +84,8 @@ pub(super) fn report(graph: &Graph<'_>, settings: &Settings) -> (Statuses, Vec<F
     // Collected, not inserted one by one: the routes are sorted already, which makes a map of thousands cheap.
     let routes = graph.routes.iter().map(|node| {
         let (told, status) = route::report(node, graph, settings);
-        findings.add(Kind::HttpRoute, node.key, told);
-        (ObjectRef { kind: Kind::HttpRoute, key: node.key.clone() }, status)
+        findings.add(node.asked.kind(), node.key, told);
+        (ObjectRef { kind: node.asked.kind(), key: node.key.clone() }, status)
     });
     statuses.routes = routes.collect();
     for node in &graph.policies.nodes {

@@ -1,4 +1,4 @@
-//! Status of an HTTPRoute: one entry for each parentRef to a Gateway of ours, in the order of the spec.
+//! Status of a route: one entry for each parentRef to a Gateway of ours, in the order of the spec.
 
 use super::condition::{self, ACCEPTED, FALSE, PARTIALLY_INVALID, RESOLVED_REFS, TRUE, Telling};
 use super::{generation, route_condition, wording};
@@ -6,15 +6,16 @@ use crate::api::{Condition, ParentRouteStatus, RouteStatus};
 use crate::translate::Settings;
 use crate::translate::graph::Graph;
 use crate::translate::graph::attach::ParentNode;
-use crate::translate::graph::http::{RouteNode, RouteVerdict};
 use crate::translate::graph::listener::ListenerState;
 use crate::translate::graph::problem::AttachProblem;
+use crate::translate::graph::route::{RouteNode, RouteVerdict};
 
 /// Everything told of a route, and its status.
 pub fn report(node: &RouteNode<'_>, graph: &Graph<'_>, settings: &Settings) -> (Vec<Telling>, RouteStatus) {
-    let generation = generation(&node.route.metadata, settings);
+    let generation = generation(node.asked.metadata(), settings);
     let own: Vec<Telling> = node.problems.iter().map(route_condition::route).collect();
-    let refs: Vec<Telling> = node.backend_problems.iter().map(route_condition::backend).collect();
+    let backend = |problem| route_condition::backend(node.asked.kind(), problem);
+    let refs: Vec<Telling> = node.backend_problems.iter().map(backend).collect();
     // The same for every parent: what the references are worth does not depend on who takes the route.
     let resolved = condition::conclude(RESOLVED_REFS, &refs, ("ResolvedRefs", "every reference resolves"), generation);
 

@@ -3,6 +3,7 @@
 use super::condition::{ACCEPTED, RESOLVED_REFS, Telling, named};
 use super::{Severity, filter};
 use crate::api::Kind;
+use crate::snapshot::UpstreamProtocol;
 use crate::translate::graph::problem::{BackendFault, BackendProblem, MatchFault, RefPlace, Remark, RouteProblem};
 
 /// Of a part of a route. As a condition it is `Accepted=False` if nothing of the route is as asked, else
@@ -74,18 +75,30 @@ fn match_fault(fault: &MatchFault<'_>) -> (&'static str, String) {
             "method",
             format!("{found:?} is not known; allowed: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, TRACE, PATCH"),
         ),
+        MatchFault::CallEmpty => {
+            ("method", "neither service nor method is given; allowed: one of them or both".to_owned())
+        }
+        MatchFault::Service(found) => {
+            let allowed = "a name such as shop.v1.Cart, of letters, digits and _ between dots";
+            ("method.service", format!("{found:?} is not a gRPC service; allowed: {allowed}"))
+        }
+        MatchFault::CallMethod(found) => {
+            let allowed = "a name such as AddItem, of letters, digits and _";
+            ("method.method", format!("{found:?} is not a gRPC method; allowed: {allowed}"))
+        }
     }
 }
 
 /// Of a reference to a backend.
-pub fn backend(problem: &BackendProblem<'_>) -> Telling {
+pub fn backend(from: Kind, problem: &BackendProblem<'_>) -> Telling {
     let BackendProblem { place, reference, namespace, fault } = problem;
     let name = &reference.name;
     let port = reference.port.unwrap_or_default();
     let (reason, message) = match fault {
         BackendFault::NotPermitted => {
             let what = named(&reference.group, &reference.kind);
-            let why = "no ReferenceGrant there permits an HTTPRoute of this one";
+            let article = if from == Kind::HttpRoute { "an" } else { "a" };
+            let why = format!("no ReferenceGrant there permits {article} {from} of this one");
             ("RefNotPermitted", format!("{what} {namespace}/{name} is in another namespace, and {why}"))
         }
         BackendFault::Kind => {
@@ -107,6 +120,10 @@ pub fn backend(problem: &BackendProblem<'_>) -> Telling {
         }
         BackendFault::AppProtocol(found) => {
             let why = "needs TLS, which this version of Transom does not speak to backends";
+            ("UnsupportedProtocol", format!("port {port} of Service {namespace}/{name}: appProtocol {found:?} {why}"))
+        }
+        BackendFault::NotGrpc(found) => {
+            let why = "carries no gRPC; allowed: none, kubernetes.io/h2c, grpc";
             ("UnsupportedProtocol", format!("port {port} of Service {namespace}/{name}: appProtocol {found:?} {why}"))
         }
         BackendFault::TlsPolicy(policy) => {
@@ -171,8 +188,12 @@ pub fn remark(remark: &Remark<'_>, controller: &str) -> Telling {
             let message = format!("{name:?} stands in {} before; the first one counts", list.field());
             Telling::only(Note, "RepeatedHeader", filter::header_field(place, *list, *index), message)
         }
-        Remark::AppProtocol { port, found } => {
-            let message = format!("port {port}: appProtocol {found:?} is not known and is taken as HTTP/1.1");
+        Remark::AppProtocol { port, found, taken } => {
+            let taken = match taken {
+                UpstreamProtocol::Http1 => "HTTP/1.1",
+                UpstreamProtocol::H2c => "HTTP/2, since a GRPCRoute refers to it",
+            };
+            let message = format!("port {port}: appProtocol {found:?} is not known and is taken as {taken}");
             Telling::only(Note, "AppProtocol", "spec.ports", message)
         }
         Remark::NoEndpoints { port, name } => {

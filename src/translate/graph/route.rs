@@ -1,31 +1,31 @@
-//! HTTPRoutes: parents, hosts, and rules with what each one does.
+//! HTTPRoutes and GRPCRoutes: parents, hosts, and rules with what each one does.
 
+use super::asked::{BackendAsked, MatchesAsked, RouteAsked, RuleAsked};
 use super::attach::{ParentNode, Parents, RouteHosts, Target};
 use super::backend::{Backends, UpstreamRef};
 use super::filter::{self, FilterNode, FilterNodes};
 use super::filter_fault::FilterList;
 use super::gateway::GatewayNode;
 use super::listener::parse_hostname;
-use super::matching::Patterns;
-use super::problem::{BackendProblem, RefPlace, Remark, RouteProblem};
+use super::matching::{self, Patterns};
+use super::problem::{BackendProblem, MatchFault, RefPlace, Remark, RouteProblem};
 use super::reading::Reading;
 use super::url::Prefixes;
 use super::{Remarks, created, timing};
-use crate::api::http_route::{HttpBackendRef, HttpRoute, HttpRouteMatch, HttpRouteRule};
-use crate::api::{Kind, ObjectKey};
+use crate::api::{BackendObjectReference, ObjectKey};
 use crate::router::RouteMatch;
 use crate::snapshot::{Redirect, Retry, Timeouts};
 
 /// Largest weight of the specification.
 const MAX_WEIGHT: i32 = 1_000_000;
 
-/// An HTTPRoute with at least one parent of ours.
+/// A route with at least one parent of ours.
 #[derive(Debug)]
 pub struct RouteNode<'a> {
     /// Namespace and name.
     pub key: &'a ObjectKey,
     /// The object.
-    pub route: &'a HttpRoute,
+    pub asked: RouteAsked<'a>,
     /// Nanoseconds since 1970; `i128::MAX` if unknown.
     pub created: i128,
     /// Its hosts.
@@ -43,8 +43,8 @@ pub struct RouteNode<'a> {
 /// A rule.
 #[derive(Debug)]
 pub struct RuleNode<'a> {
-    /// The object's part.
-    pub rule: &'a HttpRouteRule,
+    /// Its name.
+    pub name: Option<&'a str>,
     /// Matches that could be compiled, with their position in the rule.
     pub matches: Vec<(u32, RouteMatch)>,
     /// What is done on the way, whatever share is drawn.
@@ -54,14 +54,14 @@ pub struct RuleNode<'a> {
     /// When a request is sent again.
     pub retry: Option<Retry>,
     /// What it does.
-    pub outcome: RuleOutcome,
+    pub outcome: RuleOutcome<'a>,
 }
 
 /// What a rule does.
 #[derive(Debug)]
-pub enum RuleOutcome {
+pub enum RuleOutcome<'a> {
     /// Forwards by weight: a share for each backendRef.
-    Forward(Vec<ShareNode>),
+    Forward(Vec<ShareNode<'a>>),
     /// Redirects.
     Redirect(Redirect),
     /// Answers 500, and does nothing on the way: something of it is not served or not understood.
@@ -70,7 +70,9 @@ pub enum RuleOutcome {
 
 /// A backendRef's part of the traffic.
 #[derive(Debug)]
-pub struct ShareNode {
+pub struct ShareNode<'a> {
+    /// The backend as the route names it.
+    pub reference: &'a BackendObjectReference,
     /// 0 to 1,000,000.
     pub weight: u32,
     /// Where it goes.
@@ -115,24 +117,23 @@ impl RouteNode<'_> {
     }
 }
 
-/// Resolves one HTTPRoute; `None` if no parent is ours.
+/// Resolves one route; `None` if no parent is ours.
 pub fn route<'a>(
-    entry: (&'a ObjectKey, &'a HttpRoute),
+    (key, asked): (&'a ObjectKey, RouteAsked<'a>),
     parents: &Parents<'a>,
     gateways: &mut [GatewayNode<'a>],
     resolving: &mut Resolving<'_, 'a>,
 ) -> Option<RouteNode<'a>> {
-    let (key, route) = entry;
     let remarks = &mut *resolving.remarks;
-    let of = (Kind::HttpRoute, key);
-    if let Some(scope) = route.spec.use_default_gateways.as_deref().filter(|scope| !matches!(*scope, "" | "None")) {
+    let of = (asked.kind(), key);
+    if let Some(scope) = asked.default_gateways().filter(|scope| !matches!(*scope, "" | "None")) {
         remarks.add(of.0, key, Remark::DefaultGateways(scope));
     }
-    if route.spec.parent_refs.is_empty() {
+    if asked.parent_refs().is_empty() {
         remarks.add(of.0, key, Remark::NoParents);
     }
     let mut ours = Vec::new();
-    for (index, reference) in route.spec.parent_refs.iter().enumerate() {
+    for (index, reference) in asked.parent_refs().iter().enumerate() {
         if let Target::Ours(gateway) = parents.find(of, index, reference, remarks) {
             ours.push((index, reference, gateway));
         }
@@ -142,7 +143,7 @@ pub fn route<'a>(
     }
 
     let mut reading = Reading {
-        kind: Kind::HttpRoute,
+        kind: asked.kind(),
         key,
         patterns: resolving.patterns,
         backends: resolving.backends,
@@ -150,20 +151,17 @@ pub fn route<'a>(
         problems: Vec::new(),
         backend_problems: Vec::new(),
     };
-    let hosts = read_hosts(&route.spec.hostnames, &mut reading.problems);
-    let mut rules = Vec::with_capacity(route.spec.rules.len());
-    for (index, rule) in route.spec.rules.iter().enumerate() {
-        rules.push(read_rule(index, rule, &mut reading));
-    }
+    let hosts = read_hosts(asked.hostnames(), &mut reading.problems);
+    let rules = asked.rules().enumerate().map(|(index, rule)| read_rule(index, rule, &mut reading)).collect();
     let Reading { problems, backend_problems, .. } = reading;
     let attached = ours.into_iter().filter_map(|(position, reference, gateway)| {
         let node = gateways.get(gateway)?;
-        let outcome = parents.attach(node, reference, Kind::HttpRoute, &key.namespace, &hosts);
+        let outcome = parents.attach(node, reference, asked.kind(), &key.namespace, &hosts);
         Some(ParentNode { reference, position, gateway, outcome })
     });
     let attached: Vec<_> = attached.collect();
-    let created = created(&route.metadata);
-    let node = RouteNode { key, route, created, hosts, rules, parents: attached, problems, backend_problems };
+    let created = created(asked.metadata());
+    let node = RouteNode { key, asked, created, hosts, rules, parents: attached, problems, backend_problems };
     if node.verdict() != RouteVerdict::Invalid {
         count(&node.parents, gateways);
     }
@@ -209,44 +207,45 @@ fn read_hosts<'a>(asked: &'a [String], problems: &mut Vec<RouteProblem<'a>>) -> 
     RouteHosts::Listed(hosts)
 }
 
-fn read_rule<'a>(index: usize, rule: &'a HttpRouteRule, reading: &mut Reading<'_, 'a>) -> RuleNode<'a> {
+fn read_rule<'a>(index: usize, asked: RuleAsked<'a>, reading: &mut Reading<'_, 'a>) -> RuleNode<'a> {
     let before = reading.problems.len();
-    let matches = read_matches(index, &rule.matches, &mut reading.problems, reading.patterns);
-    let prefixes = Prefixes::of(&rule.matches);
+    let matches = read_matches(index, asked.matches(), &mut reading.problems, reading.patterns);
+    let prefixes = Prefixes::of(asked.matches());
     let list = FilterList { rule: index, backend: None };
-    let FilterNodes { filters, redirect } =
-        filter::read(&rule.filters, list, !rule.backend_refs.is_empty(), prefixes, reading);
-    let timeouts = timing::timeouts(index, rule.timeouts.as_ref(), &mut reading.problems);
-    let retry = timing::retry(index, rule.retry.as_ref(), &mut reading.problems);
-    if rule.session_persistence.is_some() {
+    let forwards = asked.backends().next().is_some();
+    let FilterNodes { filters, redirect } = filter::read(asked.filters(), list, forwards, prefixes, reading);
+    let timeouts = timing::timeouts(index, asked.timeouts(), &mut reading.problems);
+    let retry = timing::retry(index, asked.retry(), &mut reading.problems);
+    if asked.session_persistence() {
         reading.problems.push(RouteProblem::SessionPersistence { rule: index });
     }
 
-    let mut shares = Vec::with_capacity(rule.backend_refs.len());
-    for (position, backend) in rule.backend_refs.iter().enumerate() {
-        shares.push(read_share((index, position), backend, prefixes, reading));
-    }
+    let backends = asked.backends().enumerate();
+    let shares: Vec<_> =
+        backends.map(|(position, backend)| read_share((index, position), backend, prefixes, reading)).collect();
     let mut weighted = shares.iter().filter(|share| share.weight > 0).peekable();
     let all_refused = weighted.peek().is_some() && weighted.all(|share| matches!(share.target, ShareTarget::Refused));
     let dropped = all_refused || reading.problems.iter().skip(before).any(RouteProblem::drops_rule);
+    let name = asked.name();
     if dropped {
         let (filters, timeouts) = (Vec::new(), Timeouts::default());
-        return RuleNode { rule, matches, filters, timeouts, retry: None, outcome: RuleOutcome::Dropped };
+        return RuleNode { name, matches, filters, timeouts, retry: None, outcome: RuleOutcome::Dropped };
     }
     let outcome = redirect.map_or(RuleOutcome::Forward(shares), RuleOutcome::Redirect);
-    RuleNode { rule, matches, filters, timeouts, retry, outcome }
+    RuleNode { name, matches, filters, timeouts, retry, outcome }
 }
 
 fn read_share<'a>(
     (rule, index): (usize, usize),
-    asked: &'a HttpBackendRef,
+    asked: BackendAsked<'a>,
     prefixes: Prefixes,
     reading: &mut Reading<'_, 'a>,
-) -> ShareNode {
-    let upstream = reading.backend(RefPlace::Backend { rule, index }, &asked.backend.object);
+) -> ShareNode<'a> {
+    let reference = &asked.backend.object;
+    let upstream = reading.backend(RefPlace::Backend { rule, index }, reference);
     let before = reading.problems.len();
     let list = FilterList { rule, backend: Some(index) };
-    let FilterNodes { filters, .. } = filter::read(&asked.filters, list, false, prefixes, reading);
+    let FilterNodes { filters, .. } = filter::read(asked.filters, list, false, prefixes, reading);
     let target = match upstream {
         _ if reading.problems.len() > before => ShareTarget::Refused,
         Some(upstream) => ShareTarget::Upstream(upstream, filters),
@@ -256,25 +255,27 @@ fn read_share<'a>(
     if !(0..=MAX_WEIGHT).contains(&found) {
         reading.problems.push(RouteProblem::Weight { rule, backend: index, found });
     }
-    ShareNode { weight: u32::try_from(found).unwrap_or(0), target }
+    ShareNode { reference, weight: u32::try_from(found).unwrap_or(0), target }
 }
 
-/// "If no matches are specified, the default is a prefix path match on "/"".
+/// "If no matches are specified, the default is a prefix path match on "/"", or, of a GRPCRoute, "the implementation
+/// MUST match every gRPC request".
 fn read_matches<'a>(
     rule: usize,
-    asked: &'a [HttpRouteMatch],
+    asked: MatchesAsked<'a>,
     problems: &mut Vec<RouteProblem<'a>>,
     patterns: &mut Patterns<'a>,
 ) -> Vec<(u32, RouteMatch)> {
-    if asked.is_empty() {
-        return vec![(0, RouteMatch::default())];
-    }
-    let mut matches = Vec::with_capacity(asked.len());
-    for (index, one) in (0u32..).zip(asked) {
-        match patterns.route_match(one) {
-            Ok(compiled) => matches.push((index, compiled)),
-            Err(fault) => problems.push(RouteProblem::Match { rule, index: index as usize, fault }),
-        }
+    let mut matches = Vec::with_capacity(asked.len().max(1));
+    let mut add = |index: u32, compiled: Result<RouteMatch, MatchFault<'a>>| match compiled {
+        Ok(compiled) => matches.push((index, compiled)),
+        Err(fault) => problems.push(RouteProblem::Match { rule, index: index as usize, fault }),
+    };
+    match asked {
+        MatchesAsked::Http([]) => add(0, Ok(RouteMatch::default())),
+        MatchesAsked::Grpc([]) => add(0, Ok(matching::every_call())),
+        MatchesAsked::Http(asked) => (0..).zip(asked).for_each(|(index, one)| add(index, patterns.route_match(one))),
+        MatchesAsked::Grpc(asked) => (0..).zip(asked).for_each(|(index, one)| add(index, patterns.call_match(one))),
     }
     matches
 }
