@@ -1,5 +1,6 @@
 //! Graph -> what people are told: statuses for the API, findings for `check` and the log.
 
+mod address;
 mod class;
 mod condition;
 mod filter;
@@ -26,7 +27,7 @@ use crate::translate::{Origin, Settings};
 
 use condition::Telling;
 
-pub use infrastructure::{GatewayService, Infrastructure, ServicePort};
+pub use infrastructure::{GatewayService, Infrastructure, MANAGED_BY, ServicePort, TARGET_PORTS};
 pub(super) use infrastructure::{applied, infrastructure};
 
 /// The status of every object that is ours to report on: only our own entries and conditions.
