@@ -33,7 +33,6 @@ GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": GO_FLAGS
 NODE, SUITE = HERE / "node", HERE / "suite"  # two modules: the suite wants newer libraries than the node
 PAUSE_IMAGE = "transom.dev/pause:1"
 DNS_IMAGE = "transom.dev/coredns:1"
-LOAD_IMAGE = "transom.dev/load:1"
 BACKEND = "sigs.k8s.io/gateway-api-conformance-images/echo-basic"
 
 
@@ -166,9 +165,8 @@ def build_node():
     stamp = {"gitVersion": version, "gitMajor": "1", "gitMinor": version.split(".")[1]}
     stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamp.items())
     compile("kube", NODE, "build", "-ldflags", f"-s -w {stamps}", "./cmd/kube")
-    for name in ("coredns", "pause", "load"):
-        if (NODE / "cmd" / name).is_dir():
-            compile(name, NODE, "build", *SMALL, f"./cmd/{name}")
+    for name in ("coredns", "pause", "load", "storm"):
+        compile(name, NODE, "build", *SMALL, f"./cmd/{name}")
     compile("echo-basic", SUITE, "build", *SMALL, BACKEND)
     with step("images"):
         image("pause", "--name", PAUSE_IMAGE, PROGRAMS / "pause")
