@@ -14,7 +14,7 @@ use crate::snapshot::{EndpointSet, Snapshot, UpstreamId};
 use crate::store::Resources;
 
 pub use reference::References;
-pub use report::{Finding, GatewayService, Infrastructure, ServicePort, Severity, Statuses};
+pub use report::{Applied, Finding, GatewayService, Infrastructure, ServicePort, Severity, Statuses};
 
 /// What the translator must know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]

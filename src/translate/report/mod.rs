@@ -1,6 +1,7 @@
 //! Graph -> what people are told: statuses for the API, findings for `check` and the log.
 
 mod address;
+mod applied;
 mod class;
 mod condition;
 mod filter;
@@ -27,6 +28,7 @@ use crate::translate::{Origin, Settings};
 
 use condition::Telling;
 
+pub use applied::Applied;
 pub use infrastructure::{GatewayService, Infrastructure, MANAGED_BY, ServicePort, TARGET_PORTS};
 pub(super) use infrastructure::{applied, infrastructure};
 
