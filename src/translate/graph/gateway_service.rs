@@ -178,7 +178,7 @@ fn is_service_name(name: &str) -> bool {
 /// Cut, with eight digits of a hash behind it. Never change this: it would move every Gateway that is named so.
 fn hashed(plain: &str, gateway: &ObjectKey, class: &str) -> String {
     let digest = Sha256::digest(format!("{}/{}/{class}", gateway.namespace, gateway.name));
-    let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = format!("{:08x}", digest.iter().take(4).fold(0, |hash: u32, byte| (hash << 8) | u32::from(*byte)));
     let letter = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
     let mut stem: String = plain.chars().map(letter).collect();
     if !stem.starts_with(|c: char| c.is_ascii_lowercase()) {
