@@ -1,155 +1,27 @@
-//! `docs/http-routes.md` is true: its manifests are served together by a real `transom run -f`, its lines are run by
-//! `sh` in their order, and what each block promises must stand in what they print.
-//!
-//! The page is written for readers, so the rules of comparison are few. The lines of a `text` block are found in the
-//! output of the `sh` block before it, one after the other, others between them:
-//! - one that begins with `"` is a piece of JSON, whatever the spaces and line ends in it,
-//! - `about N` is a number that is not 0 and at most twice N,
-//! - any other is a whole line, in any case and with any number of spaces.
-//!
-//! A line that asks the admin server and prints nothing yet is asked again: what it counts, it counts a moment later.
+//! `docs/http-routes.md` is true: see `support/page.rs`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod support {
+    pub mod page;
     pub mod process;
 }
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-use support::process::{Transom, binary, free_port};
+use support::page::{Page, compare};
 
 const PAGE: &str = include_str!("../docs/http-routes.md");
-/// The ports on the page.
-const PORT: &str = "8080";
-const ADMIN: &str = "15000";
-/// For a line of the admin server to print something.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn every_example_of_the_page_does_what_the_page_says() {
     let page = Page::read(PAGE);
     assert!(page.examples.len() >= 14 && page.manifests.len() >= 16, "the page was read wrongly: {page:?}");
-
-    let space = tempfile::tempdir().unwrap();
-    let folder = space.path().join("manifests");
-    fs::create_dir(&folder).unwrap();
-    let port = free_port().to_string();
-    let here = "gatewayClassName: transom\n  addresses:\n    - value: 127.0.0.1";
-    let manifests = page.manifests.join("---\n").replace("gatewayClassName: transom", here);
-    fs::write(folder.join("page.yaml"), manifests.replace(PORT, &port)).unwrap();
-    let transom = Transom::start(&folder, &[]).ready(Duration::from_secs(30));
-    let admin = transom.admin.port().to_string();
-
-    let mut wrong = Vec::new();
-    for example in &page.examples {
-        let ours = |text: &str| text.replace(&format!(":{PORT}"), &format!(":{port}")).replace(ADMIN, &admin);
-        let printed: String = example.lines.iter().map(|line| run(&ours(line), line.contains(ADMIN))).collect();
-        if let Err(missing) = compare(&printed, example.promised.iter().map(|line| ours(line))) {
-            let Example { at, lines, .. } = example;
-            wrong.push(format!("docs/http-routes.md:{at}: {missing:?} is not in what\n{lines:#?}\nprints:\n{printed}"));
-        }
-    }
+    let wrong = page.compare("docs/http-routes.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]
 fn check_finds_fault_with_nothing_but_the_route_that_is_to_be_refused() {
-    let space = tempfile::tempdir().unwrap();
-    let file = space.path().join("page.yaml");
-    fs::write(&file, Page::read(PAGE).manifests.join("---\n")).unwrap();
-    let output = Command::new(binary()).args(["check", "-f"]).arg(&file).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    let problems: Vec<&str> = told.lines().filter(|line| line.contains("problem:")).collect();
-    assert!(problems.len() == 1 && problems[0].contains("HTTPRoute default/refused"), "{told}");
-}
-
-/// The page, taken apart.
-#[derive(Debug, Default)]
-struct Page {
-    manifests: Vec<String>,
-    examples: Vec<Example>,
-}
-
-/// Lines to run, and what they print.
-#[derive(Debug)]
-struct Example {
-    /// Line of the page.
-    at: usize,
-    lines: Vec<String>,
-    promised: Vec<String>,
-}
-
-impl Page {
-    fn read(text: &str) -> Page {
-        let mut page = Page::default();
-        let mut pending: Option<(usize, Vec<String>)> = None;
-        let mut lines = text.lines().enumerate();
-        while let Some((number, line)) = lines.next() {
-            let Some(language) = line.strip_prefix("```") else { continue };
-            let block: Vec<String> =
-                lines.by_ref().map(|(_, line)| line).take_while(|l| *l != "```").map(Into::into).collect();
-            assert!(!block.is_empty(), "line {}: an empty block", number + 1);
-            match language {
-                "yaml" => page.manifests.push(block.join("\n") + "\n"),
-                "sh" => {
-                    assert!(pending.replace((number + 1, block)).is_none(), "line {}: no answer before it", number + 1)
-                }
-                "text" => {
-                    let (at, lines) = pending.take().expect("an answer follows the lines that give it");
-                    page.examples.push(Example { at, lines, promised: block });
-                }
-                other => panic!("line {}: a block of {other:?}", number + 1),
-            }
-        }
-        assert!(pending.is_none(), "{pending:?} has no answer");
-        page
-    }
-}
-
-/// What a line prints. `transom` is the binary under test.
-fn run(line: &str, again: bool) -> String {
-    let binary = binary();
-    let folder = binary.parent().map_or_else(String::new, |folder| folder.display().to_string());
-    assert_eq!(binary.file_name(), Path::new("transom").file_name(), "the page says transom");
-    let path = format!("{folder}:{}", std::env::var("PATH").unwrap_or_default());
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let output = Command::new("sh").args(["-c", line]).env("PATH", &path).output().unwrap();
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        if !printed.is_empty() || !again || Instant::now() > until {
-            return printed + "\n" + &String::from_utf8_lossy(&output.stderr);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The first promise that is not kept.
-fn compare(printed: &str, promised: impl Iterator<Item = String>) -> Result<(), String> {
-    let lines: Vec<&str> = printed.lines().collect();
-    let mut at = 0;
-    for promise in promised {
-        let kept = (at..lines.len()).find(|at| keeps(&lines[*at..], promise.trim()));
-        at = kept.ok_or(promise)? + 1;
-    }
-    Ok(())
-}
-
-fn keeps(lines: &[&str], promise: &str) -> bool {
-    if promise.starts_with('"') {
-        let squeezed: String =
-            lines.iter().take(12).flat_map(|line| line.chars()).filter(|c| !c.is_whitespace()).collect();
-        let wanted: String = promise.chars().filter(|c| !c.is_whitespace()).collect();
-        squeezed.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with([',', '}', ']']))
-    } else if let Some(number) = promise.strip_prefix("about ") {
-        let wanted: u32 = number.parse().unwrap();
-        lines[0].trim().parse::<u32>().is_ok_and(|found| (1..=2 * wanted).contains(&found))
-    } else {
-        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
-        words(lines[0]) == words(promise)
-    }
+    let problems = Page::read(PAGE).problems();
+    assert!(problems.len() == 1 && problems[0].contains("HTTPRoute default/refused"), "{problems:?}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::hint::black_box;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use transom::router::{
-    HeaderMatch, Hostname, PathMatch, QueryMatch, RequestParts, RouteEntry, RouteMatch, RouteOrder, RouteTable,
-    ValueMatch, normalise_host, path,
+    CallMatch, HeaderMatch, Hostname, PathMatch, Pattern, QueryMatch, RequestParts, RouteEntry, RouteMatch, RouteOrder,
+    RouteTable, ValueMatch, normalise_host, path,
 };
 
 /// The system's allocator, with a count for each thread, as tests run side by side.
@@ -54,22 +54,28 @@ fn table(size: usize) -> RouteTable<usize> {
         value: ValueMatch::Exact(value.to_owned()),
     };
     let query = QueryMatch { name: "q".to_owned(), value: ValueMatch::Exact("a b".to_owned()) };
+    let exact = |name: &str| Some(ValueMatch::Exact(name.to_owned()));
+    let call = |service, method| PathMatch::Call(CallMatch { service, method });
+    let pattern = Pattern::new("Get.*").unwrap();
     let entry = |number: usize| {
-        let host = number / 5;
+        let host = number / 8;
         let name = format!("h{host}.example.com");
         let mut matches = RouteMatch { path: PathMatch::Prefix("/api".to_owned()), ..RouteMatch::default() };
-        match number % 5 {
+        match number % 8 {
             0 => matches.path = PathMatch::Exact("/exact".to_owned()),
             1 => matches.headers.push(header("two")),
             2 => matches.query.push(query.clone()),
             3 => matches.method = Some(Method::POST),
+            5 => matches.path = call(exact("s.S"), exact("M")),
+            6 => matches.path = call(exact("s.S"), None),
+            7 => matches.path = call(None, Some(ValueMatch::Regex(pattern.clone()))),
             _ => {}
         }
         RouteEntry {
             hostname: Some(if host.is_multiple_of(2) { Hostname::Exact(name) } else { Hostname::Wildcard(name) }),
             matches,
             order: RouteOrder { created: 0, route: format!("ns/r{host}"), rule: 0, index: 0 },
-            value: number % 5,
+            value: number % 8,
         }
     };
     RouteTable::build((0..size).map(entry).collect())
@@ -80,11 +86,13 @@ fn no_lookup_allocates() {
     let with_header: HeaderMap =
         [(HeaderName::from_static("x-version"), HeaderValue::from_static("two"))].into_iter().collect();
     let none = HeaderMap::new();
+    let grpc: HeaderMap =
+        [(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"))].into_iter().collect();
     let deep_host = format!("{}h1.example.com", "a.".repeat(110));
     let deep_path = format!("/api{}", "/a".repeat(5_000));
     let long_query = format!("{}&q=a%20b", "x=%41".repeat(3_000));
     let (get, post) = (Method::GET, Method::POST);
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 16] = [
         ("exact path", "h0.example.com", &get, "/exact", None, &none, Some(0)),
         ("prefix", "h0.example.com", &get, "/api/x", None, &none, Some(4)),
         ("header", "h0.example.com", &get, "/api/x", None, &with_header, Some(1)),
@@ -95,9 +103,14 @@ fn no_lookup_allocates() {
         ("miss by host", "none.example.org", &get, "/api", None, &none, None),
         ("apex", "h1.example.com", &get, "/api", None, &none, None),
         ("many labels, deep path", &deep_host, &get, &deep_path, None, &none, Some(4)),
+        ("call", "h0.example.com", &post, "/s.S/M", None, &grpc, Some(5)),
+        ("call by service", "h0.example.com", &post, "/s.S/N", None, &grpc, Some(6)),
+        ("call by expression", "h0.example.com", &post, "/t.T/GetAll", None, &grpc, Some(7)),
+        ("miss by call", "h0.example.com", &post, "/t.T/N", None, &grpc, None),
+        ("no call", "h0.example.com", &post, "/s.S/M", None, &none, None),
         ("long query", &deep_host, &get, "/api", Some(&long_query), &none, Some(2)),
     ];
-    for size in [10, 100_000] {
+    for size in [16, 100_000] {
         let table = table(size);
         for (name, host, method, path, query, headers, expected) in &cases {
             let request = RequestParts { host, method, path, query: *query, headers };

@@ -372,4 +372,29 @@ spec: {parentRefs: [{name: g}], hostnames: ['*.localhost'], rules: [{backendRefs
         );
         assert_eq!(lines, ["curl http://demo.localhost:8080/", "curl http://any.localhost:8080/"]);
     }
+
+    #[test]
+    fn a_grpc_route_has_a_call_without_a_message() {
+        let lines = lines_of(
+            "
+kind: Gateway
+metadata: {name: g}
+spec: {gatewayClassName: c, listeners: [{name: l, protocol: HTTP, port: 8080}]}
+---
+kind: GRPCRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: g}]
+  hostnames: [a.localhost]
+  rules:
+  - {matches: [{method: {service: shop.Cart, method: Add}, headers: [{name: x-a, value: b}]}], backendRefs: [{name: s, port: 80}]}
+  - {matches: [{method: {type: RegularExpression, method: 'Get.*'}}], backendRefs: [{name: s, port: 80}]}
+  - {backendRefs: [{name: s, port: 80}]}
+",
+        );
+        let call = "curl -i --http2-prior-knowledge -X POST";
+        let headers = "-H 'content-type: application/grpc' -H 'te: trailers'";
+        let first = format!("{call} -H 'x-a: b' {headers} http://a.localhost:8080/shop.Cart/Add");
+        assert_eq!(lines, [first, format!("{call} {headers} http://a.localhost:8080/any.Service/Any")]);
+    }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::cli::explain::{Asked, Explanation};
 use crate::cli::fixture;
 use crate::cli::paint::Paint;
-use crate::router::Hostname;
+use crate::router::{CallMatch, Hostname, PathMatch, RouteMatch, ValueMatch};
 use crate::snapshot::filter::{
     Cors, HeaderChanges, Mirror, Names, Origin, Origins, PathChange, Redirect, Scheme, UrlRewrite,
 };
@@ -298,4 +298,56 @@ fn an_upstream_that_is_treated_by_a_policy_says_how_and_which_endpoint_is_ill() 
 
     let again: PolicyView = serde_json::from_value(backend["policy"].clone()).unwrap();
     assert_eq!(serde_json::to_value(again).unwrap(), backend["policy"]);
+}
+
+#[test]
+fn a_match_of_calls_is_shown_as_the_gateway_api_has_it_and_read_back() {
+    let view = |service: Option<ValueMatch>, method: Option<ValueMatch>| {
+        let path = PathMatch::Call(CallMatch { service, method });
+        let view = MatchView::of(&RouteMatch { path, ..RouteMatch::default() });
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(serde_json::from_value::<MatchView>(json.clone()).unwrap(), view);
+        assert_eq!((json.get("path"), view.rest()), (None, String::new()));
+        (json["method"].clone(), view.path())
+    };
+    let exact = |name: &str| Some(ValueMatch::Exact(name.to_owned()));
+    let pattern = || Some(ValueMatch::Regex(crate::router::Pattern::new("A.*").unwrap()));
+    let cases = [
+        (exact("s.S"), exact("M"), json!({"type": "Exact", "service": "s.S", "method": "M"}), "gRPC s.S/M"),
+        (exact("s.S"), None, json!({"type": "Exact", "service": "s.S", "method": null}), "gRPC s.S/*"),
+        (None, pattern(), json!({"type": "RegularExpression", "service": null, "method": "A.*"}), "gRPC ~ */A.*"),
+        (None, None, json!(null), "gRPC */*"),
+    ];
+    for (service, method, json, text) in cases {
+        assert_eq!(view(service, method), (json, text.to_owned()));
+    }
+}
+
+#[test]
+fn a_call_is_explained_in_grpcs_terms() {
+    let snapshot = fixture::translate(
+        "
+kind: GatewayClass
+metadata: {name: c}
+spec: {controllerName: transom.dev/gateway-controller}
+---
+kind: Gateway
+metadata: {name: g}
+spec: {gatewayClassName: c, listeners: [{name: l, protocol: HTTP, port: 8080}]}
+---
+kind: GRPCRoute
+metadata: {name: r}
+spec: {parentRefs: [{name: g}], rules: [{matches: [{method: {service: s.S}}]}]}
+",
+        0,
+    )
+    .snapshot;
+    let answer = |path: &str, headers: &[String]| {
+        let asked = Asked::read("POST", &format!("http://a.localhost:8080{path}"), headers).unwrap();
+        serde_json::to_value(Explanation::of(&snapshot, &asked).answer).unwrap()
+    };
+    let grpc = ["content-type: application/grpc".to_owned()];
+    assert_eq!(answer("/t.T/M", &grpc), json!({"status": 200, "reason": "no_route", "grpcStatus": 12}));
+    assert_eq!(answer("/s.S/M", &grpc), json!({"status": 200, "reason": "invalid_backend", "grpcStatus": 14}));
+    assert_eq!(answer("/s.S/M", &[]), json!({"status": 404, "reason": "no_route"}));
 }
