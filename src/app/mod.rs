@@ -13,6 +13,7 @@ mod cluster;
 mod feedback;
 mod infra;
 mod objects;
+mod privilege;
 mod ready;
 mod watch;
 
@@ -53,6 +54,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 /// Input that cannot be read; the admin address or every listener that cannot be had.
 pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     start_log(&config)?;
+    privilege::take_up_low_ports();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
