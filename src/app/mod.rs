@@ -48,7 +48,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// Input that cannot be read; the admin address or every listener that cannot be had.
+/// Input that cannot be read; the admin address that cannot be had; without a cluster, every listener that cannot.
 pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     start_log(&config)?;
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -98,7 +98,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     tasks.spawn(objects.follow(events, telemetry.clone(), stop.clone()));
 
     let drain = tokio::select! {
-        settled = ready::settle(&view, proxy.bound()) => {
+        settled = ready::settle(&view, proxy.bound(), &sources) => {
             settled?;
             ready::announce(&view, admin_address, &sources)?;
             signals.next().await

@@ -5,6 +5,7 @@
 //! file could not be had. Every subcommand that judges manifests does so through the translator and router that
 //! serve traffic. This room does not know how serving works: it hands [`Sources`] and a [`Config`] to `app`.
 
+mod access;
 mod check;
 mod completion;
 mod curl;
@@ -13,6 +14,7 @@ mod echo;
 pub mod explain;
 #[cfg(test)]
 mod fixture;
+mod given;
 pub mod outcome;
 mod paint;
 mod routes;
@@ -23,6 +25,7 @@ mod sources;
 mod table;
 pub mod version;
 mod view;
+mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,7 +36,7 @@ use crate::config::Config;
 
 pub use outcome::{Failure, Outcome};
 pub use run::Sources;
-pub use sources::translating;
+pub use sources::{selectors, translating};
 
 /// What serves: `app::run`. It returns when the process is to end.
 pub type Serve = fn(Config, Sources) -> Result<Outcome, Failure>;
