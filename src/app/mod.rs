@@ -36,6 +36,8 @@ use crate::snapshot::Publisher;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
 use crate::translate::{Binds, Origin};
 
+pub use cluster::lease_name;
+
 use objects::Objects;
 
 /// Threads for everything but traffic.

@@ -50,7 +50,10 @@ impl From<ClusterAccess> for Access {
 ///
 /// # Errors
 /// No way to the cluster, no answer, or an answer too late; exit code 2.
-pub fn ask<T>(access: &Access, question: impl AsyncFnOnce(&Connection) -> Result<T, Unreachable>) -> Result<T, Failure> {
+pub fn ask<T>(
+    access: &Access,
+    question: impl AsyncFnOnce(&Connection) -> Result<T, Unreachable>,
+) -> Result<T, Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

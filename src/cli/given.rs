@@ -44,7 +44,8 @@ impl Given {
         match self.access()? {
             Some(access) => Loaded::of_cluster(&access, config),
             None if self.filename.is_empty() => {
-                let message = "no objects to judge; give files and folders with -f PATH, or a cluster with --kubernetes";
+                let message =
+                    "no objects to judge; give files and folders with -f PATH, or a cluster with --kubernetes";
                 Err(Failure::WrongUse(message.to_owned()))
             }
             None => Loaded::read(&self.filename, self.recursive, config),

@@ -119,9 +119,9 @@ impl Connection {
     /// # Errors
     /// The API server does not answer. A kind that it does not have, or does not show, is none.
     pub async fn list(&self, kinds: &[Kind], selectors: &Selectors) -> Result<Listed, Unreachable> {
-        let scopes = kinds.iter().flat_map(|kind| {
-            Scope::all(*kind, &selectors.namespaces).into_iter().map(move |scope| (*kind, scope))
-        });
+        let scopes = kinds
+            .iter()
+            .flat_map(|kind| Scope::all(*kind, &selectors.namespaces).into_iter().map(move |scope| (*kind, scope)));
         let lists = stream::iter(scopes.map(|(kind, scope)| async move {
             let labels = table::labels(kind, selectors);
             let outcome = self.list_one(kind, &scope, labels).await;
@@ -239,7 +239,9 @@ fn refused(error: Error) -> Result<Outcome, Error> {
 /// What happened, down to its cause: kube's errors name only their outermost layer.
 pub(super) fn words(error: &Error) -> String {
     match error {
-        Error::Api(status) if status.code == 401 => "does not know who asks (401): the credentials are refused".to_owned(),
+        Error::Api(status) if status.code == 401 => {
+            "does not know who asks (401): the credentials are refused".to_owned()
+        }
         Error::Api(status) => format!("answered {}: {}", status.code, status.message),
         error => {
             let mut words = Vec::new();

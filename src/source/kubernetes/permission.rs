@@ -9,7 +9,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::{Api, PostParams};
 
-use super::once::{AT_ONCE, Connection, Unreachable, words};
+use super::once::{AT_ONCE, Connection, Unreachable};
 use super::watch::Scope;
 use crate::api::Kind;
 

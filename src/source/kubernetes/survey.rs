@@ -100,11 +100,14 @@ async fn user(client: &Client) -> Result<Option<String>, Error> {
 }
 
 async fn served(client: &Client) -> Result<BTreeMap<(String, String), Vec<String>>, Error> {
-    let groups = allowed(client.list_api_groups().await)?.map(|list| list.groups).unwrap_or_default();
-    let ours = groups.into_iter().filter(|group| {
-        [GATEWAY_GROUP, GATEWAY_X_GROUP, TRANSOM_GROUP].contains(&group.name.as_str())
-    });
-    let versions: Vec<_> = ours.flat_map(|group| group.versions.into_iter().map(move |v| (group.name.clone(), v))).collect();
+    let ours = client
+        .list_api_groups()
+        .await?
+        .groups
+        .into_iter()
+        .filter(|group| [GATEWAY_GROUP, GATEWAY_X_GROUP, TRANSOM_GROUP].contains(&group.name.as_str()));
+    let versions: Vec<_> =
+        ours.flat_map(|group| group.versions.into_iter().map(move |v| (group.name.clone(), v))).collect();
     let lists = stream::iter(versions.into_iter().map(|(group, version)| async move {
         let resources = allowed(client.list_api_group_resources(&version.group_version).await)?;
         Ok::<_, Error>((group, version.version, resources.map(|list| list.resources).unwrap_or_default()))
@@ -177,7 +180,8 @@ mod tests {
     #[test]
     fn fields_are_those_of_the_best_version_that_is_served_and_understood() {
         let version = |name: &str, served: bool, field: &str| {
-            let schema = json!({"properties": {"spec": {"properties": {"rules": {"items": {"properties": {field: {}}}}}}}});
+            let schema =
+                json!({"properties": {"spec": {"properties": {"rules": {"items": {"properties": {field: {}}}}}}}});
             json!({"name": name, "served": served, "schema": {"openAPIV3Schema": schema}})
         };
         let crd = json!({"spec": {"versions": [

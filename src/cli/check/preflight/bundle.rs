@@ -23,8 +23,18 @@ const CORE: [Kind; 3] = [Kind::GatewayClass, Kind::Gateway, Kind::HttpRoute];
 /// Fields that Transom serves and that not every CRD since [`OLDEST`] has: what is lost without them, and which have
 /// them.
 const FIELDS: [(Kind, &str, &str, &str); 3] = [
-    (Kind::HttpRoute, "spec.rules[].retry", "no route can ask for retries", "the standard channel since v1.7.0, the experimental one before"),
-    (Kind::HttpRoute, "spec.rules[].filters[].cors", "no route can have the CORS filter", "the standard channel since v1.5.0, the experimental one before"),
+    (
+        Kind::HttpRoute,
+        "spec.rules[].retry",
+        "no route can ask for retries",
+        "the standard channel since v1.7.0, the experimental one before",
+    ),
+    (
+        Kind::HttpRoute,
+        "spec.rules[].filters[].cors",
+        "no route can have the CORS filter",
+        "the standard channel since v1.5.0, the experimental one before",
+    ),
     (Kind::HttpRoute, "spec.rules[].name", "rules cannot be named", "both channels since v1.4.0"),
 ];
 
@@ -83,7 +93,8 @@ pub fn brief(survey: &Survey) -> String {
 fn missing(survey: &Survey) -> Vec<Diagnostic> {
     let of_group = |group: &'static str| Kind::ALL.into_iter().filter(move |kind| kind.group() == group);
     if !of_group(GATEWAY_GROUP).any(|kind| survey.serves(kind)) {
-        let message = format!("the CRDs of the Gateway API are not in the cluster: install those of {KNOWN}, standard channel");
+        let message =
+            format!("the CRDs of the Gateway API are not in the cluster: install those of {KNOWN}, standard channel");
         return vec![Diagnostic::new("", Severity::Problem, "KindMissing", message)];
     }
     let missing = of_group(GATEWAY_GROUP).chain(of_group(TRANSOM_GROUP)).filter(|kind| !survey.serves(*kind));
@@ -116,19 +127,23 @@ fn releases(definitions: &[(Kind, &Definition)]) -> Vec<Diagnostic> {
     }
     if by_release.len() > 1 {
         let parts = by_release.iter().map(|(release, kinds)| format!("{release} ({})", names(kinds)));
-        let message = format!("the CRDs are of several releases, where one is meant: {}", Vec::from_iter(parts).join(", "));
+        let message =
+            format!("the CRDs are of several releases, where one is meant: {}", Vec::from_iter(parts).join(", "));
         told.push(Diagnostic::new("", Severity::Problem, "ReleasesMixed", message));
     }
     for bundle in by_release.keys() {
         let (reason, message) = match Release::parse(bundle) {
             None => ("ReleaseUnknown", format!("{bundle:?} is no release of the Gateway API as v1.7.0 is")),
             Some(release) if release > KNOWN => {
-                let message = format!("{bundle} is newer than {KNOWN}: fields that it added mean nothing to this version of Transom");
+                let message = format!(
+                    "{bundle} is newer than {KNOWN}: fields that it added mean nothing to this version of Transom"
+                );
                 ("ReleaseNewer", message)
             }
-            Some(release) if release < OLDEST => {
-                ("ReleaseOlder", format!("{bundle} is older than {OLDEST}, the oldest that Transom is tried with; best is {KNOWN}"))
-            }
+            Some(release) if release < OLDEST => (
+                "ReleaseOlder",
+                format!("{bundle} is older than {OLDEST}, the oldest that Transom is tried with; best is {KNOWN}"),
+            ),
             Some(release) if release < KNOWN => {
                 ("ReleaseOlder", format!("{bundle} is older than {KNOWN}: what its CRDs do not have cannot be used"))
             }
@@ -150,12 +165,12 @@ fn channels(definitions: &[(Kind, &Definition)]) -> Option<Diagnostic> {
         (true, _) => None,
         (false, true) => tell(
             "ExperimentalChannel",
-            "the CRDs are of the experimental channel: its fields that Transom does not serve are refused by name".to_owned(),
+            "the CRDs are of the experimental channel: its fields that Transom does not serve are refused by name"
+                .to_owned(),
         ),
-        (false, false) => tell(
-            "ChannelsMixed",
-            format!("the CRDs are of both channels: experimental are {}", names(&experimental)),
-        ),
+        (false, false) => {
+            tell("ChannelsMixed", format!("the CRDs are of both channels: experimental are {}", names(&experimental)))
+        }
     }
 }
 
@@ -188,8 +203,10 @@ fn own(found: Option<&Definition>) -> Option<Diagnostic> {
     if outer.is_empty() {
         return None;
     }
-    let message =
-        format!("is older than this Transom, without {}: apply config/crd/upstreampolicies.yaml again", outer.join(", "));
+    let message = format!(
+        "is older than this Transom, without {}: apply config/crd/upstreampolicies.yaml again",
+        outer.join(", ")
+    );
     Some(Diagnostic::new(definition(Kind::UpstreamPolicy), Severity::Problem, "FieldMissing", message))
 }
 
@@ -244,13 +261,25 @@ mod tests {
     fn the_known_release_in_the_standard_channel_is_nothing_to_speak_of() {
         let survey = cluster("v1.7.0", "standard", &Kind::ALL, &[]);
         assert_eq!(told(&survey), Vec::<String>::new());
-        assert!(brief(&survey).starts_with("v1.7.0 standard: GatewayClass v1/v1beta1, Gateway v1/v1beta1"), "{}", brief(&survey));
+        assert!(
+            brief(&survey).starts_with("v1.7.0 standard: GatewayClass v1/v1beta1, Gateway v1/v1beta1"),
+            "{}",
+            brief(&survey)
+        );
     }
 
     #[test]
     fn an_older_release_is_named_with_what_it_takes_away() {
-        let old = [Kind::GatewayClass, Kind::Gateway, Kind::HttpRoute, Kind::GrpcRoute, Kind::ReferenceGrant, Kind::BackendTlsPolicy];
-        let all = told(&cluster("v1.4.0", "standard", &old, &["spec.rules[].retry", "spec.rules[].filters[].cors"])).join("\n");
+        let old = [
+            Kind::GatewayClass,
+            Kind::Gateway,
+            Kind::HttpRoute,
+            Kind::GrpcRoute,
+            Kind::ReferenceGrant,
+            Kind::BackendTlsPolicy,
+        ];
+        let all = told(&cluster("v1.4.0", "standard", &old, &["spec.rules[].retry", "spec.rules[].filters[].cors"]))
+            .join("\n");
         for words in [
             "note: v1.4.0 is older than v1.7.0: what its CRDs do not have cannot be used [ReleaseOlder]",
             "note: CustomResourceDefinition httproutes.gateway.networking.k8s.io: spec.rules[].retry: is not known",
@@ -272,7 +301,12 @@ mod tests {
         let gateway = survey.definitions.get_mut(&Kind::Gateway).unwrap();
         (gateway.bundle, gateway.channel) = (Some("v1.7.0".to_owned()), Some("standard".to_owned()));
         let all = told(&survey).join("\n");
-        assert!(all.contains("problem: the CRDs are of several releases, where one is meant: v1.7.0 (Gateway), v1.8.0-rc.1"), "{all}");
+        assert!(
+            all.contains(
+                "problem: the CRDs are of several releases, where one is meant: v1.7.0 (Gateway), v1.8.0-rc.1"
+            ),
+            "{all}"
+        );
         assert!(all.contains("experimental are GatewayClass, ListenerSet"), "{all}");
         survey.definitions.get_mut(&Kind::Gateway).unwrap().bundle = Some("main".to_owned());
         assert!(told(&survey).join("\n").contains("\"main\" is no release"));
@@ -281,7 +315,12 @@ mod tests {
     #[test]
     fn what_nothing_can_be_served_without_is_a_problem() {
         let all = told(&Survey::default());
-        assert_eq!(all, ["problem: the CRDs of the Gateway API are not in the cluster: install those of v1.7.0, standard channel [KindMissing]"]);
+        assert_eq!(
+            all,
+            [
+                "problem: the CRDs of the Gateway API are not in the cluster: install those of v1.7.0, standard channel [KindMissing]"
+            ]
+        );
         assert_eq!(brief(&Survey::default()), "not installed");
         let mut survey = cluster("v1.7.0", "standard", &Kind::ALL, &[]);
         survey.served.insert((GATEWAY_GROUP.to_owned(), "Gateway".to_owned()), vec!["v2".to_owned()]);
@@ -294,7 +333,10 @@ mod tests {
     #[test]
     fn an_own_crd_of_another_version_is_told_by_its_outermost_fields() {
         let crd: Value = serde_yaml::from_str(OWN).unwrap();
-        let mut definition = Definition { fields: survey::fields(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]), ..Definition::default() };
+        let mut definition = Definition {
+            fields: survey::fields(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]),
+            ..Definition::default()
+        };
         assert_eq!(own(Some(&definition)), None);
         definition.fields.retain(|path| !path.starts_with("spec.healthCheck"));
         let told = own(Some(&definition)).unwrap().to_string();

@@ -90,17 +90,26 @@ mod tests {
     fn a_resource_is_told_once_whatever_verbs_and_namespaces() {
         assert_eq!(
             told(&undertaking(&["a", "b"]), |need| need.resource == "secrets"),
-            ["problem: jane may not list, watch secrets in namespaces a, b, needed to see what is to be served [Forbidden]"]
+            [
+                "problem: jane may not list, watch secrets in namespaces a, b, needed to see what is to be served [Forbidden]"
+            ]
         );
         assert_eq!(
             told(&undertaking(&[]), |need| need.resource == "leases" && need.name.is_some()),
-            ["problem: jane may not get, update leases.coordination.k8s.io transom-x in namespace gw, needed to choose who \
-              writes statuses [Forbidden]"]
+            [
+                "problem: jane may not get, update leases.coordination.k8s.io transom-x in namespace gw, needed to choose who \
+              writes statuses [Forbidden]"
+            ]
         );
         let many: Vec<String> = (0..7).map(|n| format!("n{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let all = told(&undertaking(&many), |need| need.resource == "httproutes/status");
-        assert!(all[0].contains("patch httproutes/status.gateway.networking.k8s.io in namespaces n0, n1, n2, n3, n4 and 2 more"), "{all:?}");
+        assert!(
+            all[0].contains(
+                "patch httproutes/status.gateway.networking.k8s.io in namespaces n0, n1, n2, n3, n4 and 2 more"
+            ),
+            "{all:?}"
+        );
     }
 
     #[test]
@@ -109,7 +118,9 @@ mod tests {
             needs(undertaking).iter().map(|need| format!("{} {}", need.verb, need.resource)).collect()
         };
         let service = asked(&undertaking(&[]));
-        for need in ["create services", "patch endpointslices", "delete services", "watch pods", "patch gateways/status"] {
+        for need in
+            ["create services", "patch endpointslices", "delete services", "watch pods", "patch gateways/status"]
+        {
             assert!(service.iter().any(|asked| asked == need), "{need}");
         }
         let host = asked(&Undertaking { reached: Reached::ByHost, ..undertaking(&[]) });
