@@ -8,7 +8,7 @@ use crate::source::kubernetes::Access;
 use crate::source::kubernetes::once::{Connection, Unreachable};
 
 /// For everything that a command asks of an API server.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which cluster is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -62,12 +62,11 @@ pub fn ask<T>(
     let wrong = |error: &dyn std::fmt::Display| Failure::WrongUse(error.to_string());
     runtime.block_on(async {
         let connection = Connection::open(access).await.map_err(|error| wrong(&error))?;
-        match tokio::time::timeout(PATIENCE, question(&connection)).await {
-            Ok(answer) => answer.map_err(|error| wrong(&error)),
-            Err(_) => {
-                let why = format!("no full answer in {} s", PATIENCE.as_secs());
-                Err(wrong(&Unreachable { server: connection.server.clone(), why }))
-            }
-        }
+        let answer = tokio::time::timeout(PATIENCE, question(&connection)).await;
+        let late = |_| {
+            let why = format!("no full answer in {} s", PATIENCE.as_secs());
+            wrong(&Unreachable { server: connection.server.clone(), why })
+        };
+        answer.map_err(late)?.map_err(|error| wrong(&error))
     })
 }

@@ -22,6 +22,7 @@ pub mod run;
 pub mod served;
 mod settings;
 mod sources;
+mod status;
 mod table;
 pub mod version;
 mod view;
@@ -56,6 +57,7 @@ enum Command {
     Check(check::Arguments),
     Explain(explain::Arguments),
     Routes(routes::Arguments),
+    Status(status::Arguments),
     Echo(echo::Arguments),
     Completion(completion::Arguments),
     Version(version::Arguments),
@@ -76,6 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, serve: Serve) -> Exit
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Routes(arguments) => routes::run(&arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Echo(arguments) => echo::run(&arguments),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),

@@ -87,6 +87,9 @@ pub fn needs(undertaking: &Undertaking) -> Vec<Need> {
             if kind.has_status() {
                 add(kind.group(), &format!("{}/status", kind.plural()), namespace, "write statuses", &["patch"]);
             }
+            if kind == Kind::GatewayClass {
+                add(kind.group(), kind.plural(), namespace, "hold classes that are in use", &["patch"]);
+            }
             if undertaking.reached == Reached::ByService && matches!(kind, Kind::Service | Kind::EndpointSlice) {
                 let purpose = "give each Gateway a Service and an address";
                 add(kind.group(), kind.plural(), namespace, purpose, &["create", "patch", "delete"]);

@@ -86,7 +86,11 @@ pub fn brief(survey: &Survey) -> String {
         Some(format!("{kind} {}", versions.join("/")))
     });
     let kinds: Vec<String> = kinds.collect();
-    let bundles = if bundles.is_empty() { "unknown release".to_owned() } else { Vec::from_iter(bundles).join(" and ") };
+    let bundles = if bundles.is_empty() {
+        "unknown release".to_owned()
+    } else {
+        bundles.into_iter().collect::<Vec<_>>().join(" and ")
+    };
     if kinds.is_empty() { "not installed".to_owned() } else { format!("{bundles}: {}", kinds.join(", ")) }
 }
 
@@ -117,18 +121,17 @@ fn releases(definitions: &[(Kind, &Definition)]) -> Vec<Diagnostic> {
     let mut by_release: BTreeMap<&str, Vec<Kind>> = BTreeMap::new();
     let mut told = Vec::new();
     for (kind, found) in definitions {
-        match &found.bundle {
-            Some(bundle) => by_release.entry(bundle).or_default().push(*kind),
-            None => {
-                let message = "does not say which release of the Gateway API it is of".to_owned();
-                told.push(Diagnostic::new(definition(*kind), Severity::Note, "ReleaseUnknown", message));
-            }
+        if let Some(bundle) = &found.bundle {
+            by_release.entry(bundle).or_default().push(*kind);
+        } else {
+            let message = "does not say which release of the Gateway API it is of".to_owned();
+            told.push(Diagnostic::new(definition(*kind), Severity::Note, "ReleaseUnknown", message));
         }
     }
     if by_release.len() > 1 {
-        let parts = by_release.iter().map(|(release, kinds)| format!("{release} ({})", names(kinds)));
-        let message =
-            format!("the CRDs are of several releases, where one is meant: {}", Vec::from_iter(parts).join(", "));
+        let parts: Vec<String> =
+            by_release.iter().map(|(release, kinds)| format!("{release} ({})", names(kinds))).collect();
+        let message = format!("the CRDs are of several releases, where one is meant: {}", parts.join(", "));
         told.push(Diagnostic::new("", Severity::Problem, "ReleasesMixed", message));
     }
     for bundle in by_release.keys() {
