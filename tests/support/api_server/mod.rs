@@ -377,7 +377,8 @@ fn version_of(object: &Value) -> String {
 }
 
 fn status(code: StatusCode) -> Value {
-    let reason = code.canonical_reason().unwrap_or_default();
+    // in the API server's words: clients look at them, not at the code
+    let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": reason, "reason": reason, "code": code.as_u16()})
 }
 
