@@ -1,6 +1,6 @@
 //! The moment when the first snapshot is served: tell what is served, or exit if files ask for ports and none can be
 //! had. In a cluster nothing that an object says ends the process: objects come and go, and what cannot be bound
-//! stands in their statuses (docs/decisions, 16).
+//! stands in their statuses (docs/decisions).
 
 use std::fmt::Write;
 use std::net::SocketAddr;

@@ -100,10 +100,10 @@ fn judge(answers: Answers, config: &Config) -> Preflight {
     if whole {
         told.extend(sight.diagnose());
     }
-    told.extend(all.refused.iter().map(|refused| {
-        let message = format!("what is ignored of them is not known; {refused}");
-        Diagnostic::new(refused.kind, Severity::Note, "Forbidden", message)
-    }));
+    if let Some(first) = all.refused.first().filter(|_| whole) {
+        let message = format!("what is ignored elsewhere is not known, since not all may be listed: {first}");
+        told.push(Diagnostic::new("", Severity::Note, "Forbidden", message));
+    }
     let head = head(&survey, &permissions, &server, &seen, config);
     let refused = once.refused.clone();
     let mut loaded = Loaded::of_once(once, config);
@@ -114,10 +114,12 @@ fn judge(answers: Answers, config: &Config) -> Preflight {
     } else {
         // what the rest alone would mean is not what is meant
         loaded.diagnostics.clear();
-        told.extend(refused.iter().map(|refused| {
-            let message = format!("may not be read, so no object is judged: {}", refused.why);
-            let place = refused.namespace.as_ref().map_or_else(String::new, |name| format!(" of namespace {name}"));
-            Diagnostic::new(format!("{}{place}", refused.kind), Severity::Problem, "Forbidden", message)
+        told.extend(refused.first().map(|first| {
+            let mut kinds: Vec<String> = refused.iter().map(|refused| refused.kind.to_string()).collect();
+            kinds.dedup();
+            let (kinds, why) = (kinds.join(", "), &first.why);
+            let message = format!("no object is judged, since not all may be read: {kinds}; the first: {why}");
+            Diagnostic::new("", Severity::Problem, "Forbidden", message)
         }));
     }
     told.sort_by_key(|diagnostic| diagnostic.severity);

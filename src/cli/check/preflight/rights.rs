@@ -1,5 +1,5 @@
 //! Permissions: what this configuration does in the cluster and may not do. Pure: answers come in, diagnostics go
-//! out, one for each resource, whatever verbs and namespaces it is about.
+//! out, one for each thing that is done, whatever resources, verbs and namespaces it is about.
 
 use std::collections::BTreeMap;
 
@@ -9,43 +9,63 @@ use crate::source::kubernetes::permission::{Answer, Need};
 /// Most namespaces that are named.
 const MOST_NAMED: usize = 5;
 
-/// Everything that may not be done.
-pub fn diagnose(answers: &[(Need, Answer)], user: &str) -> Vec<Diagnostic> {
-    let mut denied: BTreeMap<_, (Vec<&str>, Vec<String>)> = BTreeMap::new();
-    for (need, answer) in answers {
-        let (reason, why) = match answer {
-            Answer::Allowed => continue,
-            Answer::Denied(why) => ("Forbidden", why.as_str()),
-            Answer::Unsaid(why) => ("Unsaid", why.as_str()),
-        };
-        let key = (need.group, need.resource.as_str(), need.name.as_deref(), need.purpose, reason, why);
-        let (verbs, places) = denied.entry(key).or_default();
-        if !verbs.contains(&need.verb) {
-            verbs.push(need.verb);
-        }
-        let place = need.namespace.clone().unwrap_or_default();
-        if !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    let tell = |((group, resource, name, purpose, reason, why), (verbs, places)): (_, (Vec<&str>, Vec<String>))| {
-        let (group, resource, name): (&str, &str, Option<&str>) = (group, resource, name);
-        let group = if group.is_empty() { "" } else { &format!(".{group}") };
-        let name = name.map_or_else(String::new, |name| format!(" {name}"));
-        let (verbs, places) = (verbs.join(", "), within(&places));
-        let why: &str = why;
-        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        let message = match reason {
-            "Forbidden" => format!("{user} may not {verbs} {resource}{group}{name}{places}, needed to {purpose}{why}"),
-            _ => format!("the API server does not say whether {user} may {verbs} {resource}{group}{name}{places}{why}"),
-        };
-        Diagnostic::new("", Severity::Problem, reason, message)
-    };
-    denied.into_iter().map(tell).collect()
+/// One resource that is needed, and how.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Lack<'a> {
+    purpose: &'a str,
+    verbs: Vec<&'a str>,
+    /// Namespaces; an empty name is everywhere.
+    places: Vec<&'a str>,
+    /// Else the API server does not say whether it may be done.
+    denied: bool,
+    why: &'a str,
 }
 
-fn within(places: &[String]) -> String {
-    let named: Vec<&str> = places.iter().map(String::as_str).filter(|place| !place.is_empty()).collect();
+/// Everything that may not be done.
+pub fn diagnose(answers: &[(Need, Answer)], user: &str) -> Vec<Diagnostic> {
+    let mut resources: BTreeMap<_, Lack<'_>> = BTreeMap::new();
+    for (need, answer) in answers {
+        let (denied, why) = match answer {
+            Answer::Allowed => continue,
+            Answer::Denied(why) => (true, why.as_str()),
+            Answer::Unsaid(why) => (false, why.as_str()),
+        };
+        let (purpose, place) = (need.purpose, need.namespace.as_deref().unwrap_or_default());
+        let key = (purpose, need.group, need.resource.as_str(), need.name.as_deref(), denied, why);
+        let lack = Lack { purpose, verbs: Vec::new(), places: Vec::new(), denied, why };
+        let lack = resources.entry(key).or_insert(lack);
+        if !lack.verbs.contains(&need.verb) {
+            lack.verbs.push(need.verb);
+        }
+        if !lack.places.contains(&place) {
+            lack.places.push(place);
+        }
+    }
+    let mut lacks: BTreeMap<Lack<'_>, Vec<String>> = BTreeMap::new();
+    for ((_, group, resource, name, ..), lack) in resources {
+        let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+        let name = name.map_or_else(String::new, |name| format!(" {name}"));
+        lacks.entry(lack).or_default().push(format!("{resource}{group}{name}"));
+    }
+    lacks.into_iter().map(|(lack, resources)| lack.tell(user, &resources)).collect()
+}
+
+impl Lack<'_> {
+    fn tell(&self, user: &str, resources: &[String]) -> Diagnostic {
+        let what = format!("{} {}{}", self.verbs.join(", "), resources.join(", "), within(&self.places));
+        let why = if self.why.is_empty() { String::new() } else { format!(" ({})", self.why) };
+        let purpose = self.purpose;
+        let (reason, message) = if self.denied {
+            ("Forbidden", format!("{user} may not {what}, needed to {purpose}{why}"))
+        } else {
+            ("Unsaid", format!("the API server does not say whether {user} may {what}, needed to {purpose}{why}"))
+        };
+        Diagnostic::new("", Severity::Problem, reason, message)
+    }
+}
+
+fn within(places: &[&str]) -> String {
+    let named: Vec<&str> = places.iter().copied().filter(|place| !place.is_empty()).collect();
     match named.as_slice() {
         [] => String::new(),
         [one] => format!(" in namespace {one}"),
@@ -87,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_is_told_once_whatever_verbs_and_namespaces() {
+    fn what_is_done_is_told_once_whatever_resources_verbs_and_namespaces() {
         assert_eq!(
             told(&undertaking(&["a", "b"]), |need| need.resource == "secrets"),
             [
@@ -100,6 +120,23 @@ mod tests {
                 "problem: jane may not get, update leases.coordination.k8s.io transom-x in namespace gw, needed to choose who \
               writes statuses [Forbidden]"
             ]
+        );
+        assert_eq!(
+            told(&undertaking(&["a"]), |need| need.resource == "secrets" || need.resource == "httproutes"),
+            [
+                "problem: jane may not list, watch secrets, httproutes.gateway.networking.k8s.io in namespace a, needed to see \
+              what is to be served [Forbidden]"
+            ]
+        );
+        let unsaid: Vec<_> = needs(&undertaking(&[]))
+            .into_iter()
+            .filter(|need| need.resource == "pods")
+            .map(|need| (need, Answer::Unsaid("webhook away".to_owned())))
+            .collect();
+        assert_eq!(
+            diagnose(&unsaid, "jane")[0].to_string(),
+            "problem: the API server does not say whether jane may list, watch pods in namespace gw, needed to find the pods \
+             of this install (webhook away) [Unsaid]"
         );
         let many: Vec<String> = (0..7).map(|n| format!("n{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
