@@ -267,8 +267,8 @@ fn one_call_match(choices: &mut Choices<'_>) -> Value {
     value
 }
 
-/// A Gateway of one of three classes and names that meet when they are joined, and perhaps Services under these names
-/// that claim few target ports, owned by whom they please.
+/// Gateways of three classes, whose names meet when they are joined, and Services under these names that claim few
+/// target ports and are owned by anyone. Each Gateway has hosts of its own: nothing but the target port keeps them apart.
 fn exposed(choices: &mut Choices<'_>) -> Vec<Value> {
     let class = |name: &str| {
         json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name},
@@ -278,7 +278,10 @@ fn exposed(choices: &mut Choices<'_>) -> Vec<Value> {
     let mut documents: Vec<Value> = classes.iter().map(|name| class(name)).collect();
     for (index, name) in names.iter().enumerate() {
         let listeners: Vec<Value> = (0..=choices.below(3))
-            .map(|port| json!({"name": format!("l{port}"), "port": 80 + port, "protocol": "HTTP"}))
+            .map(|port| {
+                let hostname = format!("{name}.example.com");
+                json!({"name": format!("l{port}"), "port": 80 + port, "protocol": "HTTP", "hostname": hostname})
+            })
             .collect();
         documents.push(json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
             "metadata": {"name": name, "uid": format!("u{index}"), "generation": 1,

@@ -15,6 +15,9 @@ pub fn render(translation: &Translation) -> String {
     let mut out = String::new();
     statuses(&mut out, &translation.statuses);
     infrastructure(&mut out, &translation.infrastructure);
+    if !translation.applied.is_empty() {
+        writeln!(out, "applied: {:?}", translation.applied).unwrap();
+    }
     snapshot(&mut out, &translation.snapshot);
     out.push_str("findings:\n");
     for finding in &translation.findings {

@@ -80,3 +80,34 @@ pub fn status(node: &ClassNode<'_>, settings: &Settings) -> GatewayClassStatus {
         supported_features: features(settings).map(|name| SupportedFeature { name: (*name).to_owned() }).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::translate::{Binds, Fleet};
+
+    fn claimed(origin: Origin, exposure: Exposure) -> Vec<&'static str> {
+        let settings = Settings {
+            controller_name: "c/c".to_owned(),
+            origin,
+            binds: Binds::Assumed,
+            port_offset: 0,
+            exposure,
+            publish_addresses: Vec::new(),
+            fleet: Fleet::Alone,
+        };
+        features(&settings).collect()
+    }
+
+    #[test]
+    fn what_an_exposure_cannot_do_is_not_claimed() {
+        let has = |origin, exposure| {
+            let claimed = claimed(origin, exposure);
+            ["GatewayInfrastructure", "GatewayStaticAddresses", "GatewayAddressEmpty"]
+                .map(|name| claimed.contains(&name))
+        };
+        assert_eq!(claimed(Origin::Kubernetes, Exposure::Service), FEATURES);
+        assert_eq!(has(Origin::Kubernetes, Exposure::Host), [false, false, true]);
+        assert_eq!(has(Origin::Files, Exposure::Host), [false, true, true]);
+    }
+}

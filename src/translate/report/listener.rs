@@ -92,14 +92,13 @@ fn programmed(
     if let Some(lack) = listener.awaited_target() {
         return no("Pending", address::target(lack));
     }
-    let keeps = gateway.was_programmed || listener.was_programmed;
-    if let Some(address) = listener.pending().filter(|_| !keeps) {
+    if let Some(address) = listener.pending().filter(|_| !listener.was_programmed) {
         return no("Pending", format!("waiting for {address} to be bound"));
     }
     if listener.binds.iter().all(|(_, outcome)| matches!(outcome, BindOutcome::NoSuchAddress(_))) {
         return no("Invalid", "no address of the Gateway can be used".to_owned());
     }
-    if !gateway.serves_everywhere && !keeps {
+    if !gateway.serves_everywhere && !listener.was_programmed {
         return no("Pending", not_everywhere(gateway));
     }
     condition::condition(PROGRAMMED, TRUE, "Programmed", "served", generation)
