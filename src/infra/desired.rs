@@ -14,6 +14,7 @@ use super::pattern::{ServicePattern, ServiceType};
 use super::pods::DataPlane;
 use crate::api::{ObjectKey, label};
 use crate::translate::GatewayService;
+use crate::translate::report::MANAGED_BY;
 
 /// Holds the fingerprint of everything that was applied, so that a field which is no longer wanted is seen, too.
 pub const APPLIED: &str = "transom.dev/applied";
@@ -102,7 +103,7 @@ pub fn slices(
     let mut labels = owner.labels();
     labels.insert(label::SERVICE_NAME.to_owned(), service.to_owned());
     labels.insert(SLICE_MANAGED_BY.to_owned(), "transom.dev".to_owned());
-    labels.remove(label::MANAGED_BY); // it has a label of its own for that
+    labels.remove(MANAGED_BY.0); // it has a label of its own for that
     let targets: Vec<(&u16, &u16)> = targets.iter().collect();
     let mut slices = BTreeMap::new();
     for (family, short, is_of) in FAMILIES {
@@ -185,7 +186,7 @@ impl Owner<'_> {
         let labels = [
             (label::GATEWAY_NAME, label::fitting(&self.gateway.name)),
             (label::GATEWAY_CLASS_NAME, label::fitting(self.class)),
-            (label::MANAGED_BY, "transom".to_owned()),
+            (MANAGED_BY.0, MANAGED_BY.1.to_owned()),
             (label::CONTROLLER, self.controller.to_owned()),
         ];
         labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
