@@ -8,8 +8,6 @@ use sha2::{Digest, Sha256};
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Names the GatewayClass of an object.
 pub const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
-/// Names what made an object.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The [`fingerprint`] of the controllerName whose object it is: two installs in a cluster leave each other's alone.
 pub const CONTROLLER: &str = "transom.dev/controller";
 /// Names the Service of an EndpointSlice.

@@ -5,13 +5,11 @@
 //! free is not given again while connections of its old listener drain.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::api::ObjectKey;
+use crate::translate::report::TARGET_PORTS;
 
-/// The ports that are given.
-pub const TARGETS: RangeInclusive<u16> = 20_000..=29_999;
 /// For how long a port that has become free is not given.
 pub const REST: Duration = Duration::from_mins(5);
 
@@ -56,7 +54,7 @@ impl Ports {
     /// before it does not give at once what that one has just freed.
     #[must_use]
     pub fn new(seed: u16) -> Self {
-        let next = TARGETS.start() + seed % (TARGETS.end() - TARGETS.start() + 1);
+        let next = TARGET_PORTS.start() + seed % (TARGET_PORTS.end() - TARGET_PORTS.start() + 1);
         Ports { given: BTreeMap::new(), busy: BTreeSet::new(), resting: BTreeMap::new(), next }
     }
 
@@ -75,7 +73,7 @@ impl Ports {
         for record in recorded {
             let Some(ports) = wanted.get(&record.service) else { continue };
             for (port, target) in record.targets {
-                if ports.contains(&port) && TARGETS.contains(&target) && taken.insert(target) {
+                if ports.contains(&port) && TARGET_PORTS.contains(&target) && taken.insert(target) {
                     given.insert((record.service.clone(), port), target);
                 }
             }
@@ -113,10 +111,10 @@ impl Ports {
 
     /// The next port that nobody has and that does not rest.
     fn search(&mut self, busy: &BTreeSet<u16>) -> Option<u16> {
-        let found = (self.next..=*TARGETS.end())
-            .chain(*TARGETS.start()..self.next)
+        let found = (self.next..=*TARGET_PORTS.end())
+            .chain(*TARGET_PORTS.start()..self.next)
             .find(|port| !busy.contains(port) && !self.busy.contains(port) && !self.resting.contains_key(port))?;
-        self.next = if found == *TARGETS.end() { *TARGETS.start() } else { found + 1 };
+        self.next = if found == *TARGET_PORTS.end() { *TARGET_PORTS.start() } else { found + 1 };
         Some(found)
     }
 }

@@ -14,6 +14,7 @@ use super::pattern::{ServicePattern, ServiceType};
 use super::pods::DataPlane;
 use crate::api::{ObjectKey, label};
 use crate::translate::GatewayService;
+use crate::translate::report::MANAGED_BY;
 
 /// Holds the fingerprint of everything that was applied, so that a field which is no longer wanted is seen, too.
 pub const APPLIED: &str = "transom.dev/applied";
@@ -86,7 +87,7 @@ pub fn service(
             several => drop(annotations.insert(ASKED_ADDRESSES.to_owned(), several.join(","))),
         }
     }
-    let metadata = owner.metadata(&wish.name, &labels, annotations);
+    let metadata = owner.metadata(&wish.name, &labels, &annotations);
     stamped(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
 }
 
@@ -102,14 +103,14 @@ pub fn slices(
     let mut labels = owner.labels();
     labels.insert(label::SERVICE_NAME.to_owned(), service.to_owned());
     labels.insert(SLICE_MANAGED_BY.to_owned(), "transom.dev".to_owned());
-    labels.remove(label::MANAGED_BY); // it has a label of its own for that
+    labels.remove(MANAGED_BY.0); // it has a label of its own for that
     let targets: Vec<(&u16, &u16)> = targets.iter().collect();
     let mut slices = BTreeMap::new();
-    for (family, short, is_of) in FAMILIES {
+    for (family, short, is_v4) in [("IPv4", "v4", true), ("IPv6", "v6", false)] {
         let endpoints: Vec<Value> = planes
             .iter()
             .filter_map(|plane| {
-                let address = plane.addresses.iter().find(|address| is_of(address))?;
+                let address = plane.addresses.iter().find(|address| address.is_ipv4() == is_v4)?;
                 Some(endpoint(plane, *address, namespace))
             })
             .collect();
@@ -119,7 +120,7 @@ pub fn slices(
             let port =
                 |(port, target): &(&u16, &u16)| json!({"name": port_name(**port), "port": target, "protocol": "TCP"});
             let ports: Vec<Value> = ports.iter().map(port).collect();
-            let metadata = owner.metadata(&name, &labels, BTreeMap::new());
+            let metadata = owner.metadata(&name, &labels, &BTreeMap::new());
             let slice = json!({
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
@@ -139,9 +140,6 @@ pub fn slices(
 pub fn differs(live: &Value, wanted: &Value) -> bool {
     !holds(live, wanted)
 }
-
-const FAMILIES: [(&str, &str, fn(&IpAddr) -> bool); 2] =
-    [("IPv4", "v4", IpAddr::is_ipv4), ("IPv6", "v6", IpAddr::is_ipv6)];
 
 fn endpoint(plane: &DataPlane, address: IpAddr, namespace: &str) -> Value {
     let mut endpoint = json!({
@@ -185,7 +183,7 @@ impl Owner<'_> {
         let labels = [
             (label::GATEWAY_NAME, label::fitting(&self.gateway.name)),
             (label::GATEWAY_CLASS_NAME, label::fitting(self.class)),
-            (label::MANAGED_BY, "transom".to_owned()),
+            (MANAGED_BY.0, MANAGED_BY.1.to_owned()),
             (label::CONTROLLER, self.controller.to_owned()),
         ];
         labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -193,7 +191,7 @@ impl Owner<'_> {
 
     /// The Gateway takes what it owns along when it goes, and nobody waits for that: `blockOwnerDeletion` would ask for
     /// more permissions.
-    fn metadata(&self, name: &str, labels: &BTreeMap<String, String>, annotations: BTreeMap<String, String>) -> Value {
+    fn metadata(&self, name: &str, labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Value {
         json!({
             "name": name,
             "namespace": self.gateway.namespace,

@@ -72,11 +72,6 @@ impl Fleet {
         }
     }
 
-    /// Whether every data plane has answered, or is left out.
-    pub fn is_complete(&self, now: Instant) -> bool {
-        self.peers.values().all(|peer| peer.serves.is_some() || peer.is_left_out(now))
-    }
-
     /// When the next data plane will be left out.
     pub fn next(&self) -> Option<Instant> {
         let waiting = self.peers.values().filter(|peer| !peer.left_out);
@@ -163,7 +158,6 @@ mod tests {
     #[test]
     fn alone_it_is_what_this_one_serves() {
         let (mut fleet, now) = (Fleet::default(), Instant::now());
-        assert!(fleet.is_complete(now));
         is(&settle(&mut fleet, &[("g", 3)], now), &[("g", 3)]);
     }
 
@@ -173,9 +167,7 @@ mod tests {
         fleet.consists_of(&pods(&["a", "b"]), now);
         fleet.heard("a-uid", Ok(generations(&[("g", 2), ("h", 1)])), now);
         is(&settle(&mut fleet, &[("g", 2), ("h", 1)], now), &[]);
-        assert!(!fleet.is_complete(now));
         fleet.heard("b-uid", Ok(generations(&[("g", 1)])), now);
-        assert!(fleet.is_complete(now));
         is(&settle(&mut fleet, &[("g", 2), ("h", 1)], now), &[("g", 1)]);
         fleet.heard("b-uid", Ok(generations(&[("g", 5), ("h", 1)])), now);
         is(&settle(&mut fleet, &[("g", 2), ("h", 1)], now), &[("g", 2), ("h", 1)]);

@@ -105,7 +105,7 @@ impl Sort {
 /// Compares everything.
 pub fn plan<S: AsRef<Service>, E: AsRef<EndpointSlice>>(
     wishes: &Infrastructure,
-    live: Live<'_, S, E>,
+    live: &Live<'_, S, E>,
     terms: &Terms,
     ports: &mut Ports,
     now: Instant,
@@ -306,7 +306,7 @@ mod tests {
                 namespace: "edge".to_owned(),
                 linger: Duration::ZERO,
             };
-            plan(&self.wishes, live, &terms, &mut self.ports, Instant::now())
+            plan(&self.wishes, &live, &terms, &mut self.ports, Instant::now())
         }
 
         /// Does what the plan says; what it changed.

@@ -56,7 +56,7 @@ pub async fn term(
             round.services = Some(services);
             let terms =
                 Terms { controller, pattern: (**pattern).clone(), namespace: namespace.clone(), linger: setup.linger };
-            let manager = setup.controller_name.clone();
+            let manager = manager(&setup.controller_name);
             Some((Writer::new(client.clone(), manager, terms, metrics, seed()), slices))
         }
         Exposure::Nodes => {
@@ -202,6 +202,15 @@ impl Others {
             self.asked.insert(uid.clone(), task);
         }
     }
+}
+
+/// The field manager: the controllerName, unless that is longer than one may be.
+fn manager(controller_name: &str) -> String {
+    const LONGEST: usize = 128;
+    if controller_name.len() <= LONGEST {
+        return controller_name.to_owned();
+    }
+    format!("transom-{}", label::fingerprint(controller_name))
 }
 
 /// Differs from leader to leader.

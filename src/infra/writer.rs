@@ -127,7 +127,7 @@ impl Writer {
         let now = Instant::now();
         let live = Live { services, slices, planes };
         let Plan { changes, unwished, without, .. } =
-            plan::plan(wishes, live, &self.terms, &mut self.ports, now.into_std());
+            plan::plan(wishes, &live, &self.terms, &mut self.ports, now.into_std());
         self.again = (!without.is_empty()).then(|| now + LOOK_AGAIN);
         if without.len() != self.without {
             self.without = without.len();

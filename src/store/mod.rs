@@ -22,14 +22,14 @@ use crate::api::listener_set::ListenerSet;
 use crate::api::reference_grant::ReferenceGrant;
 use crate::api::tls_route::TlsRoute;
 use crate::api::upstream_policy::UpstreamPolicy;
-use crate::api::{ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectKey, ObjectRef, Secret, Service};
+use crate::api::{ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectKey, ObjectRef, Secret, Service, label};
 
 pub use event::{Batch, BindState, Event};
 
 use meaning::Meaning;
 
 /// Label by which an EndpointSlice names its Service.
-pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+pub const SERVICE_NAME_LABEL: &str = label::SERVICE_NAME;
 
 /// Every object held, by kind and key, and the observed facts. Its `Debug` tells how many there are of each kind:
 /// what a Secret holds is in no log.
