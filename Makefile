@@ -9,7 +9,8 @@ export CARGO_TERM_COLOR ?= auto
 # a test may fail by panicking and be plain; src/ may not
 IN_TESTS := -A clippy::pedantic -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing
 
-.PHONY: help deps run test lint fmt bench check-upstream schema fuzz image clean
+.PHONY: help deps run test lint fmt bench check-upstream schema fuzz chart image cluster-up cluster-down cluster-test \
+	conformance clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +24,12 @@ run: deps ## the quick start: a gateway, routes and backends in one process, no 
 test: deps ## every test; prints the counts
 	@tools/test.sh
 
-lint: deps ## rustfmt, clippy as errors, licences, bans and sources of dependencies
+lint: deps ## rustfmt, clippy as errors, licences, bans and sources of dependencies, the chart
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet -- -D warnings
 	$(CARGO) clippy --tests --benches --quiet -- -D warnings $(IN_TESTS)
 	@tools/deny.sh
+	@tools/chart.sh --check
 
 fmt: ## format
 	$(CARGO) fmt
@@ -43,6 +45,27 @@ schema: ## write config/schema again from the CRDs of the Gateway API and our ow
 
 fuzz: deps ## run each fuzz target for SECONDS_EACH (60) from its seeds (needs a nightly compiler and cargo-fuzz)
 	@tools/fuzz.sh
+
+chart: deps ## lint the chart, render its presets into tests/chart, write its README (helm, or Python 3 with pip to fetch it)
+	@tools/chart.sh
+	@UPDATE_CHART=1 $(CARGO) test --quiet --test chart
+
+image: deps ## a container image without a container engine: target/image/transom.tar (PROFILE=release for the real thing)
+	@tools/image.sh
+
+cluster-up: ## a Kubernetes cluster of one node on this machine, compiled here (as root; needs Go and Python 3)
+	@tests/kubernetes/cluster deps
+	@tests/kubernetes/cluster build
+	@tests/kubernetes/cluster up
+
+cluster-down: ## end that cluster
+	@tests/kubernetes/cluster down
+
+conformance: deps ## the Gateway API's own suite against image and chart, in that cluster or in the one of KUBECONFIG
+	@tests/kubernetes/conformance $(ARGS)
+
+cluster-test: deps ## what the suite does not ask: installs side by side, older CRDs, faults, scale (ARGS=NAME… for some)
+	@tests/kubernetes/e2e/run $(ARGS)
 
 clean: ## remove what was built
 	$(CARGO) clean

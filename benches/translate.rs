@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use transom::api::{Kind, Object, ObjectKey};
 use transom::snapshot::{UpstreamId, UpstreamProtocol};
 use transom::store::{Change, Event, Resources};
-use transom::translate::{Binds, Origin, Settings, endpoints, translate};
+use transom::translate::{Binds, Exposure, Fleet, Origin, Settings, endpoints, translate};
 
 /// The binary's own allocator.
 #[global_allocator]
@@ -87,6 +87,9 @@ fn benches(criterion: &mut Criterion) {
         origin: Origin::Files,
         binds: Binds::Assumed,
         port_offset: 0,
+        exposure: Exposure::Host,
+        publish_addresses: Vec::new(),
+        fleet: Fleet::Alone,
     };
     let translation = translate(&resources, &settings);
     assert_eq!(translation.snapshot.rules.len(), HOSTS * ROUTES_PER_HOST);

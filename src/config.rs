@@ -13,8 +13,8 @@ use std::fmt::Write;
 
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use value::{
-    AccessLog, AdminAddress, Connections, ControllerName, HeaderSize, LogFormat, LogLevel, PortOffset, Seconds,
-    Setting, Span, Streams, Timeout, Workers,
+    AccessLog, AdminAddress, Connections, ControllerName, Expose, FilePath, HeaderSize, LogFormat, LogLevel, Names,
+    PortOffset, Seconds, Selector, Setting, Span, Streams, Timeout, Workers,
 };
 
 /// Prefix of every environment variable that is a setting.
@@ -83,6 +83,28 @@ settings! {
     /// Added to each listener port below 1024 when it is bound, so that ports 80 and 443 can be served without
     /// privileges: with 8000, port 80 is bound as 8080. Listeners and statuses keep the port that they name.
     port_offset: PortOffset = "0", Translating;
+    /// How listeners are reached: by their ports on this machine (files, or a DaemonSet on the host's network), or by a
+    /// Service that is made for each Gateway, in front of the pods.
+    expose: Expose = "host", Translating;
+    /// With --expose host in a cluster: the addresses that Gateways show, instead of those of the nodes that run a
+    /// ready pod.
+    publish_addresses: Names = "", Translating;
+    /// Which GatewayClasses of a cluster are seen, by label.
+    gateway_class_selector: Selector = "", Translating;
+    /// Which Gateways of a cluster are seen, by label.
+    gateway_selector: Selector = "", Translating;
+    /// Which routes of a cluster are seen, by label.
+    route_selector: Selector = "", Translating;
+    /// The namespaces of a cluster that are watched, each by itself; none stands for all of them.
+    namespaces: Names = "", Translating;
+    /// With --expose service: a YAML file with the pattern of each Gateway's Service (type, annotations, labels,
+    /// externalTrafficPolicy, loadBalancerClass, loadBalancerSourceRanges).
+    service_template: FilePath = "", Serving;
+    /// Which pods of the own namespace ($POD_NAMESPACE) serve as this one does, by label. A Gateway is programmed once
+    /// every ready one of them serves it. None: this process stands alone.
+    pod_selector: Selector = "", Serving;
+    /// Where the last good state of a cluster is kept, to start from while its API server is away.
+    state_file: FilePath = "", Serving;
     /// Where the admin server listens: /livez, /readyz, /metrics, /config and /explain. It has no authentication.
     admin_address: AdminAddress = "127.0.0.1:15000", Serving;
     /// Data workers, each one a thread with its own sockets and connection pools. 0 stands for one a core.
@@ -124,6 +146,12 @@ impl Field {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Field> {
         Config::FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// Its default, as a file has it.
+    #[must_use]
+    pub fn written(&self) -> &'static str {
+        if self.default.is_empty() { "\"\"" } else { self.default }
     }
 
     /// The flag, in kebab case and without dashes in front.
@@ -175,8 +203,9 @@ pub fn documentation() -> String {
         for line in field.docs {
             let _ = writeln!(text, "#{line}");
         }
-        let _ = writeln!(text, "# Allowed: {}. Default: {}.", field.allowed, field.default);
-        let _ = writeln!(text, "{}: {}", field.key(), field.default);
+        let default = if field.default.is_empty() { "none" } else { field.default };
+        let _ = writeln!(text, "# Allowed: {}. Default: {default}.", field.allowed);
+        let _ = writeln!(text, "{}: {}", field.key(), field.written());
     }
     text
 }
@@ -223,14 +252,14 @@ mod tests {
         let config = Config::resolve(&layers(Some(&text), &[], &[])).unwrap();
         assert_eq!(config, Config::default());
         for field in Config::FIELDS {
-            assert!(text.contains(&format!("\n{}: {}\n", field.key(), field.default)), "{}", field.name);
+            assert!(text.contains(&format!("\n{}: {}\n", field.key(), field.written())), "{}", field.name);
         }
     }
 
     #[test]
     fn every_setting_has_a_flag_a_variable_a_key_and_a_documented_range() {
         for field in Config::FIELDS {
-            assert!(!field.docs.is_empty() && !field.allowed.is_empty() && !field.default.is_empty(), "{}", field.name);
+            assert!(!field.docs.is_empty() && !field.allowed.is_empty(), "{}", field.name);
             assert!(field.flag().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
             assert!(field.variable().starts_with("TRANSOM_"));
             assert!(field.key().chars().all(|c| c.is_ascii_alphanumeric()));
@@ -291,6 +320,11 @@ mod tests {
             ("controller_name", "transom"),
             ("controller_name", "/x"),
             ("log_format", ""),
+            ("expose", "node"),
+            ("gateway_selector", "=x"),
+            ("route_selector", "a;b"),
+            ("namespaces", "a,,b"),
+            ("namespaces", "A"),
         ] {
             assert!(refusal(None, &[], &[(name, value)]).contains("allowed:"), "{name}={value}");
         }

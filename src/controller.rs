@@ -12,6 +12,7 @@
 //!
 //! It does not know where events come from, who serves a snapshot, or who writes a status.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use tracing::{debug, info};
 use crate::lifecycle::ReadyTask;
 use crate::snapshot::{Publisher, UpstreamId};
 use crate::store::{Batch, Change, Resources};
-use crate::translate::{self, Finding, References, Settings, Statuses, Translation};
+use crate::translate::{self, Finding, Infrastructure, References, Settings, Statuses, Translation};
 
 /// Batches that may wait; a source that is faster than the translator waits for it.
 pub const QUEUED_BATCHES: usize = 1024;
@@ -39,6 +40,10 @@ pub struct Report {
     pub took: Duration,
     /// Objects held, by kind.
     pub objects: Vec<(&'static str, usize)>,
+    /// What is wished for around the data plane.
+    pub infrastructure: Arc<Infrastructure>,
+    /// By uid of the Gateway, the generation that is served here.
+    pub applied: Arc<BTreeMap<String, i64>>,
 }
 
 /// Owns the objects and the publishing end of the snapshot.
@@ -86,7 +91,7 @@ impl Controller {
 
     fn translate(&mut self) {
         let started = Instant::now();
-        let Translation { snapshot, statuses, findings, references } =
+        let Translation { snapshot, statuses, findings, references, infrastructure, applied } =
             translate::translate(&self.resources, &self.settings);
         let (rules, upstreams) = (snapshot.rules.len(), snapshot.upstreams.len());
         self.references = references;
@@ -103,6 +108,8 @@ impl Controller {
             findings: Arc::new(findings),
             took,
             objects: self.resources.counts(),
+            infrastructure: Arc::new(infrastructure),
+            applied: Arc::new(applied),
         });
     }
 
@@ -125,8 +132,6 @@ impl Controller {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -134,7 +139,7 @@ mod tests {
     use crate::lifecycle::Readiness;
     use crate::snapshot::Reader;
     use crate::store::{BindState, Event};
-    use crate::translate::{Binds, Origin};
+    use crate::translate::{Binds, Exposure, Fleet, Origin};
 
     struct World {
         controller: Controller,
@@ -150,6 +155,9 @@ mod tests {
                 origin: Origin::Files,
                 binds: Binds::Observed,
                 port_offset: 0,
+                exposure: Exposure::Host,
+                publish_addresses: Vec::new(),
+                fleet: Fleet::Alone,
             };
             let (publisher, reader) = Publisher::new();
             let (controller, report) = Controller::new(settings, publisher, Readiness::new().task("first"));

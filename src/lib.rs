@@ -7,12 +7,12 @@
 //!  YAML files, folders ─┐                     ┌──────────────────────────────┐
 //!    source/            ├─ Event ─▶ Resources │ graph/   resolve; problems   │
 //!  observed facts ──────┘   mpsc    store/  ─▶│    │     are data            │
-//!    bound ports                              │    ├─▶ compile/ ─▶ Snapshot ─┼─▶ proxy/   Pingora's phases
-//!         ▲                                   │    └─▶ report/  ─▶ Statuses ─┼─▶ cli/, admin/
+//!    bound ports, peers                       │    ├─▶ compile/ ─▶ Snapshot ─┼─▶ proxy/   Pingora's phases
+//!         ▲                                   │    └─▶ report/  ─▶ Statuses ─┼─▶ status/, infra/, cli/, admin/
 //!         │                                   └──────────────────────────────┘     │
 //!         └────────────── facts come back only as Events, at the top ◀─────────────┘
 //!
-//!   wing A: api store translate source controller  |  wing B: proxy  |  bridge: snapshot  (ground: router)
+//!   wing A: api store translate source status infra controller  |  wing B: proxy  |  bridge: snapshot  (ground: router)
 //! ```
 //!
 //! Wing A turns objects into a [`snapshot::Snapshot`] and [`translate::Statuses`] and cannot name Pingora. Wing B
@@ -35,7 +35,8 @@
 //! 7. **Feedback is input.** Bound addresses return as events. Nothing calls back.
 //! 8. **Serving outlives its source.** A source that fails keeps the last snapshot. Ready means: the first complete
 //!    snapshot is applied and its ports are bound. (`tests/files.rs`, `tests/cli_run.rs`, `tests/traffic_listeners.rs`)
-//! 9. **Everyone computes, only the leader writes.** (`tests/kubernetes_status.rs`)
+//! 9. **Everyone computes, only the leader writes.** (`tests/kubernetes_status.rs`,
+//!    `tests/kubernetes_infra.rs`)
 //! 10. **Two kinds of runtime.** Watching, translating and admin run on a small runtime of their own; traffic runs on
 //!     one current-thread runtime per core. (`tests/load_changes.rs`)
 //! 11. **Nothing silent.** A field that is not honoured is a condition, a finding or an error. (`tests/cases/`)
@@ -60,6 +61,7 @@ pub mod source;
 pub mod store;
 
 pub mod controller;
+pub mod infra;
 pub mod status;
 pub mod translate;
 

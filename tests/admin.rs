@@ -40,7 +40,7 @@ fn start(explain: Option<Explain>) -> Running {
 fn start_with(config: Arc<dyn Fn() -> ConfigDump + Send + Sync>, explain: Option<Explain>) -> Running {
     let readiness = Readiness::new();
     let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::off());
-    let state = State { readiness: readiness.clone(), telemetry, config, explain };
+    let state = State { readiness: readiness.clone(), telemetry, config, explain, applied: None };
     let bound = admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = bound.local_addr().unwrap();
     let shutdown = CancellationToken::new();

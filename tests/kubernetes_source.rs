@@ -45,7 +45,7 @@ fn written(event: &Event) -> String {
     match event {
         Event::Apply(object) => format!("+{} {}/{}", object.kind().name(), object.key().namespace, object.key().name),
         Event::Delete(object) => format!("-{} {}/{}", object.kind.name(), object.key.namespace, object.key.name),
-        Event::Binds(_) => panic!("a source binds nothing"),
+        Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) => panic!("a source binds nothing"),
     }
 }
 

@@ -1,5 +1,5 @@
 //! The translator. `tests/cases/<area>/<name>/in.yaml` is translated and compared with `out.yaml` beside it;
-//! `UPDATE_CASES=1` writes what is found. `settings.yaml` in the folder sets origin, binds and port offset.
+//! `UPDATE_CASES=1` writes what is found. `settings.yaml` in the folder sets what `load::CaseSettings` has.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 #[path = "translate/endpoints.rs"]

@@ -1,9 +1,10 @@
 //! The admin server: what probes, Prometheus and a person with `curl` ask of a running process.
 //!
-//! `/livez`, `/readyz`, `/metrics`, `/config` and, where someone answers it, `/explain`. In comes a [`State`] of
+//! `/livez`, `/readyz`, `/metrics`, `/config` and, where someone answers them, `/explain` and `/applied`. In comes a [`State`] of
 //! shared views; nothing is kept here, each answer is computed when asked for. It runs on the small runtime, never
 //! on a data worker's, and changes nothing: every path is read-only.
 
+mod applied;
 mod dump;
 mod pieces;
 mod routes;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::lifecycle::Readiness;
 use crate::telemetry::Telemetry;
 
+pub use applied::AppliedView;
 pub use dump::{ConfigDump, SourceProblem};
 
 /// What the server shows.
@@ -32,6 +34,8 @@ pub struct State {
     pub config: Arc<dyn Fn() -> ConfigDump + Send + Sync>,
     /// Answers `/explain`; without it there is no such path.
     pub explain: Option<Explain>,
+    /// Shown by `/applied`; without it there is no such path.
+    pub applied: Option<AppliedView>,
 }
 
 /// Answers a [`Question`] with JSON, or says what is wrong with it.

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Question, State, pieces};
+use super::{Question, State, applied, pieces};
 use crate::telemetry::metrics::TEXT_CONTENT_TYPE;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -22,6 +22,9 @@ pub(super) fn router(state: State) -> Router {
         .route("/config", get(config));
     if state.explain.is_some() {
         router = router.route("/explain", get(explain));
+    }
+    if state.applied.is_some() {
+        router = router.route("/applied", get(applied));
     }
     router.fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(state)
 }
@@ -64,13 +67,29 @@ async fn explain(Shared(state): Shared<State>, Query(pairs): Query<Vec<(String, 
     }
 }
 
+async fn applied(Shared(state): Shared<State>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+    let Some(view) = state.applied.clone() else {
+        return not_found(Shared(state), Uri::from_static("/applied")).await;
+    };
+    let after = match applied::question(&pairs) {
+        Ok(after) => after,
+        Err(problem) => return answer(StatusCode::BAD_REQUEST, TEXT, format!("{problem}\n")),
+    };
+    let latest = match after {
+        Some(after) => view.after(after).await,
+        None => view.latest(),
+    };
+    json(latest.as_ref()).map_or_else(|error| fault(&error.to_string()), |j| answer(StatusCode::OK, JSON, j))
+}
+
 async fn not_found(Shared(state): Shared<State>, uri: Uri) -> Response {
     let path = uri.path().escape_debug();
-    let known = match state.explain {
-        Some(_) => "/livez, /readyz, /metrics, /config and /explain",
-        None => "/livez, /readyz, /metrics and /config",
-    };
-    answer(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; there are {known}\n"))
+    let mut known = vec!["/livez", "/readyz", "/metrics", "/config"];
+    known.extend(state.explain.as_ref().map(|_| "/explain"));
+    known.extend(state.applied.as_ref().map(|_| "/applied"));
+    let last = known.pop().unwrap_or_default();
+    let known = known.join(", ");
+    answer(StatusCode::NOT_FOUND, TEXT, format!("there is no {path} here; there are {known} and {last}\n"))
 }
 
 async fn not_allowed() -> Response {

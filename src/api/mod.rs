@@ -14,6 +14,7 @@ pub mod grpc_route;
 pub mod http_route;
 pub mod kind;
 pub mod l4_route;
+pub mod label;
 pub mod listener_set;
 pub mod object;
 pub mod reference_grant;

@@ -1,41 +1,79 @@
-//! What a cluster asks for beyond its objects: a leader, and statuses.
+//! What a cluster asks for beyond its objects: a leader, statuses, and the infrastructure around the data planes.
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::objects::Cluster;
 use crate::controller::Report;
+use crate::infra::{self, Facts, Observation};
 use crate::status::{Candidate, StatusWriter, Terms, lead};
 use crate::telemetry::ClusterMetrics;
-use crate::translate::Statuses;
+use crate::translate::{Applied, Statuses};
 
-/// Writes the statuses of `report` for as long as this process leads, until `stop`.
+/// Observations that may wait for the controller.
+const QUEUED: usize = 16;
+
+/// What a process in a cluster is.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Whose GatewayClasses are ours.
+    pub controller_name: String,
+    /// The pods that serve as this one does; without them it stands alone.
+    pub setup: Option<infra::Setup>,
+}
+
+/// What comes out of it.
+pub struct Shown {
+    /// What is served here, for other data planes.
+    pub applied: watch::Receiver<Arc<Applied>>,
+    /// What was found out, for the controller.
+    pub observations: mpsc::Receiver<Observation>,
+}
+
+/// Writes the statuses and the infrastructure of `report` for as long as this process leads, until `stop`.
 pub fn write_back(
     cluster: Cluster,
-    controller_name: &str,
+    member: Member,
     report: watch::Receiver<Report>,
     metrics: &ClusterMetrics,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) {
+) -> Shown {
     let Cluster { client, sightings } = cluster;
+    let Member { controller_name, setup } = member;
     let candidate = Candidate {
-        namespace: std::env::var("POD_NAMESPACE").unwrap_or_else(|_| client.default_namespace().to_owned()),
-        name: lease_name(controller_name),
-        identity: std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| {
-            format!("transom-{}", std::process::id()) // a laptop: nobody else has this name in its namespace
-        }),
+        namespace: own_namespace().unwrap_or_else(|| client.default_namespace().to_owned()),
+        name: lease_name(&controller_name),
+        identity: own_name(),
     };
     let (leading, leads) = watch::channel(false);
     tasks.spawn(lead(client.clone(), candidate, Terms::default(), leading, stop.clone()));
-    let (statuses, latest) = watch::channel(None);
-    tasks.spawn(forward(report, statuses));
+    let (outlets, parts) = Outlets::new();
+    tasks.spawn(outlets.forward(report));
     tasks.spawn(show(leads.clone(), metrics.clone()));
-    let writer = StatusWriter::new(client, controller_name.to_owned(), metrics.clone());
-    tasks.spawn(writer.run(sightings, latest, leads));
+    let (sender, observations) = mpsc::channel(QUEUED);
+    if let Some(setup) = setup {
+        let metrics = metrics.clone();
+        tasks.spawn(infra::look_after(client.clone(), setup, metrics, leads.clone(), parts.facts, sender));
+    }
+    let writer = StatusWriter::new(client, controller_name, metrics.clone());
+    tasks.spawn(writer.run(sightings, parts.statuses, leads));
+    Shown { applied: parts.applied, observations }
+}
+
+/// The pod's namespace, as the downward API gives it.
+pub fn own_namespace() -> Option<String> {
+    std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty())
+}
+
+/// The pod's name.
+pub fn own_name() -> String {
+    std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| {
+        format!("transom-{}", std::process::id()) // a laptop: nobody else has this name in its namespace
+    })
 }
 
 /// A Lease of each controllerName: two installs do not compete.
@@ -51,11 +89,38 @@ async fn show(mut leads: watch::Receiver<bool>, metrics: ClusterMetrics) {
     }
 }
 
-async fn forward(mut report: watch::Receiver<Report>, statuses: watch::Sender<Option<Arc<Statuses>>>) {
-    while report.changed().await.is_ok() {
-        let latest = report.borrow_and_update().clone();
-        if latest.generation > 0 && statuses.send(Some(latest.statuses)).is_err() {
-            return;
+/// The parts of a report, each for who wants it.
+struct Outlets {
+    statuses: watch::Sender<Option<Arc<Statuses>>>,
+    facts: watch::Sender<Option<Facts>>,
+    applied: watch::Sender<Arc<Applied>>,
+}
+
+struct Parts {
+    statuses: watch::Receiver<Option<Arc<Statuses>>>,
+    facts: watch::Receiver<Option<Facts>>,
+    applied: watch::Receiver<Arc<Applied>>,
+}
+
+impl Outlets {
+    fn new() -> (Outlets, Parts) {
+        let (statuses, latest) = watch::channel(None);
+        let (facts, latest_facts) = watch::channel(None);
+        let (applied, latest_applied) = watch::channel(Arc::default());
+        let parts = Parts { statuses: latest, facts: latest_facts, applied: latest_applied };
+        (Outlets { statuses, facts, applied }, parts)
+    }
+
+    async fn forward(self, mut report: watch::Receiver<Report>) {
+        while report.changed().await.is_ok() {
+            let Report { generation, statuses, infrastructure, applied, .. } = report.borrow_and_update().clone();
+            if generation == 0 {
+                continue;
+            }
+            let gateways = (*applied).clone();
+            self.applied.send_replace(Arc::new(Applied { version: generation, gateways }));
+            self.facts.send_replace(Some(Facts { infrastructure, applied }));
+            self.statuses.send_replace(Some(statuses));
         }
     }
 }

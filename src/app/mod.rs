@@ -11,7 +11,9 @@
 
 mod cluster;
 mod feedback;
+mod infra;
 mod objects;
+mod privilege;
 mod ready;
 mod watch;
 
@@ -23,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin;
+use crate::admin::{self, AppliedView};
 use crate::cli::explain::explain;
 use crate::cli::version::Version;
 use crate::cli::{Failure, Outcome, Sources, translating};
@@ -36,6 +38,7 @@ use crate::snapshot::Publisher;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
 use crate::translate::{Binds, Origin};
 
+use cluster::Member;
 use objects::Objects;
 
 /// Threads for everything but traffic.
@@ -51,6 +54,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 /// Input that cannot be read; the admin address or every listener that cannot be had.
 pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     start_log(&config)?;
+    privilege::take_up_low_ports();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -74,7 +78,11 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
-    let mut objects = Objects::open(&sources, config.controller_name.as_str()).await?;
+    let setup = match sources {
+        Sources::Kubernetes(_) => infra::setup(&config)?,
+        Sources::QuickStart | Sources::Files { .. } => None,
+    };
+    let mut objects = Objects::open(&sources, &config).await?;
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
     let origin = match sources {
@@ -84,13 +92,15 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let settings = translating(&config, origin, Binds::Observed);
     let (controller, report) = Controller::new(settings, publisher, objects_read);
     tasks.spawn(controller.run(queue));
-    if let Some(cluster) = objects.cluster.take() {
-        let name = config.controller_name.as_str();
-        cluster::write_back(cluster, name, report.clone(), telemetry.cluster(), &tasks, &stop);
-    }
+    let applied = objects.cluster.take().map(|cluster| {
+        let member = Member { controller_name: config.controller_name.as_str().to_owned(), setup };
+        let shown = cluster::write_back(cluster, member, report.clone(), telemetry.cluster(), &tasks, &stop);
+        tasks.spawn(feedback::observations(shown.observations, events.clone()));
+        AppliedView::new(shown.applied)
+    });
     let view = objects.view(report.clone(), reader.clone());
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
-    tasks.spawn(admin.serve(state(&readiness, &telemetry, &view), stop.clone()));
+    tasks.spawn(admin.serve(state(&readiness, &telemetry, &view, applied), stop.clone()));
 
     let proxy = proxy::start(serving(&config), reader, &telemetry, ports_bound)
         .map_err(|error| unavailable("data workers", &error))?;
@@ -161,13 +171,19 @@ fn serving(config: &Config) -> proxy::Settings {
     }
 }
 
-fn state(readiness: &Readiness, telemetry: &Telemetry, view: &watch::View) -> admin::State {
+fn state(
+    readiness: &Readiness,
+    telemetry: &Telemetry,
+    view: &watch::View,
+    applied: Option<AppliedView>,
+) -> admin::State {
     let (view, reader) = (view.clone(), view.reader.clone());
     admin::State {
         readiness: readiness.clone(),
         telemetry: telemetry.clone(),
         config: Arc::new(move || view.dump()),
         explain: Some(Arc::new(move |asked| explain(&reader.current(), &asked.method, &asked.url, &asked.headers))),
+        applied,
     }
 }
 

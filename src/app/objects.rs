@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::watch::View;
 use crate::api::{Object, Sighting};
 use crate::cli::{Failure, Sources};
+use crate::config::{Config, Selector};
 use crate::controller::Report;
 use crate::echo::{self, Echo};
 use crate::quickstart::{self, EchoBackend, Refusal, Standins};
 use crate::snapshot::Reader;
 use crate::source::file::{FileProblem, FileSource, Provenance, Skipped};
-use crate::source::kubernetes::{self, Following};
+use crate::source::kubernetes::{self, Following, Selectors};
 use crate::source::manifest::{self, Keep, Outcome};
 use crate::store::{Batch, Event};
 use crate::telemetry::Telemetry;
@@ -42,7 +43,7 @@ enum Source {
     /// Files, and what they held.
     Files(Box<FileSource>, Batch),
     /// A cluster, of which nothing is known yet, and who is told of the statuses in it.
-    Cluster(Client, mpsc::Sender<Vec<Sighting>>),
+    Cluster(Client, Selectors, mpsc::Sender<Vec<Sighting>>),
 }
 
 /// What there is to write back to.
@@ -58,7 +59,8 @@ impl Objects {
     ///
     /// # Errors
     /// A path that does not exist or cannot be opened; no way to the cluster.
-    pub async fn open(sources: &Sources, controller_name: &str) -> Result<Objects, Failure> {
+    pub async fn open(sources: &Sources, config: &Config) -> Result<Objects, Failure> {
+        let controller_name = config.controller_name.as_str();
         let refusals = Arc::default();
         let (_, no_problems) = channel::channel(Arc::default());
         match sources {
@@ -96,7 +98,7 @@ impl Objects {
                 let client = kubernetes::connect(access).await;
                 let client = client.map_err(|error| Failure::WrongUse(error.to_string()))?;
                 let (sender, sightings) = mpsc::channel(QUEUED);
-                let source = Source::Cluster(client.clone(), sender);
+                let source = Source::Cluster(client.clone(), selectors(config), sender);
                 let cluster = Some(Cluster { client, sightings });
                 Ok(Objects { source, cluster, skipped: Skipped::new(), refusals, problems: no_problems })
             }
@@ -123,8 +125,8 @@ impl Objects {
         match std::mem::replace(&mut self.source, Source::Fixed(Batch::new())) {
             Source::Fixed(batch) => self.complete(batch, None, events, stop).await,
             Source::Files(files, batch) => self.complete(batch, Some(*files), events, stop).await,
-            Source::Cluster(client, sightings) => {
-                let following = Following { metrics: telemetry.cluster().clone(), ..Following::default() };
+            Source::Cluster(client, selectors, sightings) => {
+                let following = Following { selectors, metrics: telemetry.cluster().clone(), ..Following::default() };
                 kubernetes::follow(client, following, events, sightings, stop).await;
             }
         }
@@ -173,7 +175,18 @@ fn concerns(event: &Event, refusal: &Refusal) -> bool {
     match event {
         Event::Apply(object) => object.kind() == refusal.object.kind && object.key() == refusal.object.key,
         Event::Delete(object) => *object == refusal.object,
-        Event::Binds(_) => false,
+        Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) => false,
+    }
+}
+
+/// Which objects of a cluster are seen.
+fn selectors(config: &Config) -> Selectors {
+    let text = |selector: &Selector| selector.given().map(str::to_owned);
+    Selectors {
+        gateway_classes: text(&config.gateway_class_selector),
+        gateways: text(&config.gateway_selector),
+        routes: text(&config.route_selector),
+        namespaces: config.namespaces.0.clone(),
     }
 }
 

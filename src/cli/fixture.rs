@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::api::{Kind, Object};
 use crate::quickstart::Standins;
 use crate::store::{Change, Event, Resources};
-use crate::translate::{self, Binds, Origin, Settings, Translation};
+use crate::translate::{self, Binds, Exposure, Fleet, Origin, Settings, Translation};
 
 /// Translates YAML documents of one namespace, `default`.
 pub fn translate(yaml: &str, port_offset: u16) -> Translation {
@@ -32,6 +32,9 @@ pub fn translate(yaml: &str, port_offset: u16) -> Translation {
         origin: Origin::Files,
         binds: Binds::Assumed,
         port_offset,
+        exposure: Exposure::Host,
+        publish_addresses: Vec::new(),
+        fleet: Fleet::Alone,
     };
     translate::translate(&resources, &settings)
 }

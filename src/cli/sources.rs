@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::diagnostic::{Diagnostic, Severity, Told};
 use super::{Failure, outcome};
 use crate::api::ObjectRef;
-use crate::config::Config;
+use crate::config::{Config, Expose};
 use crate::quickstart::Standins;
 use crate::source::file::{Cause, FileProblem, FileSource, Provenance};
 use crate::source::manifest::{self, Keep};
 use crate::store::{Change, Event, Resources};
-use crate::translate::{self, Binds, Origin, Settings, Translation};
+use crate::translate::{self, Binds, Exposure, Fleet, Origin, Settings, Translation};
 
 /// Stands for the address of an echo backend, which has one only while it runs.
 pub const UNSTARTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -108,6 +108,16 @@ pub fn translating(config: &Config, origin: Origin, binds: Binds) -> Settings {
         origin,
         binds,
         port_offset: config.port_offset.0,
+        exposure: match (origin, config.expose) {
+            (Origin::Files, _) | (_, Expose::Host) => Exposure::Host,
+            (Origin::Kubernetes, Expose::Service) => Exposure::Service,
+        },
+        publish_addresses: config.publish_addresses.0.clone(),
+        fleet: if config.pod_selector.given().is_some() && binds == Binds::Observed {
+            Fleet::Shared
+        } else {
+            Fleet::Alone
+        },
     }
 }
 

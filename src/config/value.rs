@@ -1,6 +1,7 @@
 //! The values that settings take: each reads itself from text, and cannot hold what is not allowed.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A value that is written as one text, in a file, a variable or a flag.
@@ -50,8 +51,13 @@ pub struct AdminAddress(pub SocketAddr);
 impl Setting for AdminAddress {
     const ALLOWED: &'static str = "an IP address and a port, as 127.0.0.1:15000 or [::1]:15000; port 0 is any free one";
 
+    /// Brackets around an IPv4 address are taken too: who puts the address of a pod in, does not know which it will be.
     fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(AdminAddress)
+        let bracketed = || {
+            let (ip, port) = text.strip_prefix('[')?.split_once("]:")?;
+            Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+        };
+        text.parse().ok().or_else(bracketed).map(AdminAddress)
     }
 }
 
@@ -244,5 +250,76 @@ choice! {
         Text = "text",
         /// Not at all.
         Off = "off",
+    }
+}
+
+choice! {
+    /// How listeners are reached from outside the process.
+    Expose, "host or service" {
+        /// By their ports on this machine.
+        Host = "host",
+        /// By a Service for each Gateway.
+        Service = "service",
+    }
+}
+
+/// A Kubernetes label selector; empty selects everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector(String);
+
+impl Selector {
+    /// The selector, if there is one.
+    #[must_use]
+    pub fn given(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|text| !text.is_empty())
+    }
+}
+
+impl Setting for Selector {
+    const ALLOWED: &'static str = "a label selector as kubectl takes it, as tier=edge,zone!=lan or tier in (edge,dmz)";
+
+    /// What is no selector at all is refused here, the rest by the API server.
+    fn parse(text: &str) -> Option<Self> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./=!,() ".contains(c);
+        let fits = text.chars().all(allowed) && !text.starts_with([',', '=']) && !text.ends_with(',');
+        fits.then(|| Selector(text.trim().to_owned()))
+    }
+}
+
+/// Names separated by commas; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl Setting for Names {
+    const ALLOWED: &'static str =
+        "names separated by commas, as shop,blog: lower case letters, digits, hyphens, dots and colons";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.trim().is_empty() {
+            return Some(Names(Vec::new()));
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:".contains(c);
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        names.iter().all(|name| !name.is_empty() && name.chars().all(plain)).then_some(Names(names))
+    }
+}
+
+/// A path of a file; empty is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePath(PathBuf);
+
+impl FilePath {
+    /// The path, if there is one.
+    #[must_use]
+    pub fn given(&self) -> Option<&Path> {
+        Some(self.0.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
+impl Setting for FilePath {
+    const ALLOWED: &'static str = "a path of a file";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.contains('\0')).then(|| FilePath(PathBuf::from(text)))
     }
 }

@@ -19,6 +19,11 @@ pub enum Event {
     Delete(ObjectRef),
     /// What became of every address to be bound: the whole picture, replacing the one before.
     Binds(BTreeMap<SocketAddr, BindState>),
+    /// The newest generation of each Gateway, by uid, that every ready data plane of the install serves: the whole
+    /// picture. It only ever grows: a data plane that joins later has everything before it is ready.
+    Applied(BTreeMap<String, i64>),
+    /// Addresses of the nodes on whose network listeners can be reached, sorted: the whole picture.
+    HostAddresses(Vec<String>),
 }
 
 /// What became of an address that was to be bound.

@@ -2,7 +2,11 @@
 //!
 //! The object held and the one that comes are compared; whether anything must be translated anew goes out.
 //! `resourceVersion`, `managedFields` and the status take no part: every write of a status, our own first, comes
-//! back as an event. This room knows nothing of translation but that it reads no status.
+//! back as an event. This room knows nothing of translation but which statuses it reads: the load balancer's of a
+//! Service, and nobody's that would ask for a translation anew.
+
+use k8s_openapi::api::core::v1::LoadBalancerIngress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::api::{ConfigMap, EndpointSlice, Namespace, ObjectMeta, Resource, Secret, Service};
 
@@ -39,9 +43,23 @@ impl Meaning for Namespace {
 }
 
 impl Meaning for Service {
+    /// Two things more count than elsewhere: whose it is, since a Gateway has a Service of its own, and the addresses
+    /// that a load balancer gave it. Those are no answer of ours: they come from outside.
     fn means_the_same_as(&self, other: &Self) -> bool {
-        self.spec == other.spec && self.metadata.means_the_same_as(&other.metadata)
+        self.spec == other.spec
+            && self.metadata.means_the_same_as(&other.metadata)
+            && owners(self) == owners(other)
+            && balanced(self).eq(balanced(other))
     }
+}
+
+fn owners(service: &Service) -> &[OwnerReference] {
+    service.metadata.owner_references.as_deref().unwrap_or_default()
+}
+
+fn balanced(service: &Service) -> impl Iterator<Item = &LoadBalancerIngress> {
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    balancer.into_iter().flat_map(|balancer| balancer.ingress.iter().flatten())
 }
 
 impl Meaning for Secret {

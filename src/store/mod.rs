@@ -56,6 +56,10 @@ pub struct Resources {
     pub slices_of: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// What became of each address that was to be bound.
     pub binds: BTreeMap<SocketAddr, BindState>,
+    /// By uid of the Gateway, the generation that every ready data plane serves.
+    pub applied: BTreeMap<String, i64>,
+    /// Addresses of the nodes that serve.
+    pub host_addresses: Vec<String>,
 }
 
 /// What a batch changed. `routes` says that the graph must be translated anew; `objects` may ask for it, if somebody
@@ -124,6 +128,14 @@ impl Resources {
             Event::Binds(binds) => {
                 change.routes |= self.binds != binds;
                 self.binds = binds;
+            }
+            Event::Applied(applied) => {
+                change.routes |= self.applied != applied;
+                self.applied = applied;
+            }
+            Event::HostAddresses(addresses) => {
+                change.routes |= self.host_addresses != addresses;
+                self.host_addresses = addresses;
             }
         }
     }

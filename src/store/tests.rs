@@ -85,8 +85,8 @@ fn a_status_changes_nothing_and_is_held() {
     for (kind, body, status) in [
         (Kind::Gateway, CASES[1].1, json!({"addresses": [{"value": "10.0.0.1"}]})),
         (Kind::HttpRoute, CASES[2].1, json!({"parents": []})),
-        (Kind::Service, CASES[5].1, json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}})),
-        (Kind::Namespace, CASES[4].1, json!({"phase": "Active"})),
+        (Kind::Service, CASES[6].1, json!({"loadBalancer": {}, "conditions": []})),
+        (Kind::Namespace, CASES[5].1, json!({"phase": "Active"})),
     ] {
         let mut resources = Resources::default();
         change(&mut resources, Event::Apply(object(kind, body, &json!({}))));
@@ -120,15 +120,46 @@ fn metadata_that_means_something_is_a_change() {
 }
 
 #[test]
+fn whose_a_service_is_and_what_its_load_balancer_gave_is_a_change() {
+    let (kind, body) = CASES[6];
+    let owned = |uid: &str| {
+        let owner = json!({"apiVersion": "v1", "kind": "Gateway", "name": "g", "uid": uid, "controller": true});
+        object(kind, body, &json!({"ownerReferences": [owner]}))
+    };
+    let given = |ingress: &Value| {
+        let mut value: Value = serde_json::from_str(body).unwrap();
+        value["status"] = json!({"loadBalancer": {"ingress": ingress}});
+        object(kind, &value.to_string(), &json!({}))
+    };
+    let bare = || object(kind, body, &json!({}));
+    for (before, after) in [
+        (bare(), owned("a")),
+        (owned("a"), owned("b")),
+        (owned("a"), bare()),
+        (bare(), given(&json!([{"ip": "10.0.0.1"}]))),
+        (given(&json!([{"ip": "10.0.0.1"}])), given(&json!([{"hostname": "a.example.com"}]))),
+        (given(&json!([{"ip": "10.0.0.1"}])), given(&json!([]))),
+    ] {
+        let mut resources = Resources::default();
+        change(&mut resources, Event::Apply(before));
+        assert!(change(&mut resources, Event::Apply(after.clone())).asks_to_translate(), "{after:?}");
+        assert!(nothing(&change(&mut resources, Event::Apply(after))), "twice the same");
+    }
+    let mut resources = Resources::default();
+    change(&mut resources, Event::Apply(bare()));
+    assert!(nothing(&change(&mut resources, Event::Apply(given(&json!([]))))), "none is none, however it is written");
+}
+
+#[test]
 fn what_an_object_says_is_a_change() {
     for (kind, before, after) in [
         (Kind::Gateway, CASES[1].1, r#"{"spec": {"gatewayClassName": "d", "listeners": []}}"#),
-        (Kind::Service, CASES[5].1, r#"{"spec": {"ports": [{"port": 81}]}}"#),
-        (Kind::Secret, CASES[6].1, r#"{"type": "kubernetes.io/tls", "data": {"tls.crt": "Yg=="}}"#),
-        (Kind::Secret, CASES[6].1, r#"{"type": "Opaque", "data": {"tls.crt": "YQ=="}}"#),
-        (Kind::Secret, CASES[6].1, r#"{"type": "kubernetes.io/tls", "stringData": {"tls.crt": "a"}}"#),
-        (Kind::ConfigMap, CASES[7].1, r#"{"data": {"ca.crt": "b"}}"#),
-        (Kind::ConfigMap, CASES[7].1, r#"{"data": {"ca.crt": "a"}, "binaryData": {"b": "YQ=="}}"#),
+        (Kind::Service, CASES[6].1, r#"{"spec": {"ports": [{"port": 81}]}}"#),
+        (Kind::Secret, CASES[7].1, r#"{"type": "kubernetes.io/tls", "data": {"tls.crt": "Yg=="}}"#),
+        (Kind::Secret, CASES[7].1, r#"{"type": "Opaque", "data": {"tls.crt": "YQ=="}}"#),
+        (Kind::Secret, CASES[7].1, r#"{"type": "kubernetes.io/tls", "stringData": {"tls.crt": "a"}}"#),
+        (Kind::ConfigMap, CASES[8].1, r#"{"data": {"ca.crt": "b"}}"#),
+        (Kind::ConfigMap, CASES[8].1, r#"{"data": {"ca.crt": "a"}, "binaryData": {"b": "YQ=="}}"#),
     ] {
         let mut resources = Resources::default();
         change(&mut resources, Event::Apply(object(kind, before, &json!({}))));
@@ -176,7 +207,7 @@ fn one_batch_adds_up_what_its_events_changed() {
         resources.apply(event, &mut change);
     }
     assert_eq!(change, moved(&["a", "b"]));
-    let service = object(Kind::Service, CASES[5].1, &json!({}));
+    let service = object(Kind::Service, CASES[6].1, &json!({}));
     let objects = [service.object_ref()].into();
     resources.apply(Event::Apply(service), &mut change);
     assert_eq!(change, Change { objects, ..moved(&["a", "b"]) });

@@ -21,8 +21,8 @@ pub use access_log::AccessLog;
 pub use few::few;
 pub use metrics::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};
 pub use metrics::{
-    BuildLabels, ClusterMetrics, ConfigMetrics, MirrorLabels, MirrorMeter, MirrorResult, ProblemStage, RetryCause,
-    RetryMetrics, RetrySkip, SeriesLabels, StatusWrite, WatchRestart,
+    BuildLabels, ClusterMetrics, ConfigMetrics, InfrastructureWrite, MirrorLabels, MirrorMeter, MirrorResult,
+    ProblemStage, RetryCause, RetryMetrics, RetrySkip, SeriesLabels, StatusWrite, WatchRestart,
 };
 pub use reason::Reason;
 pub use recorder::{ActiveRequest, Recorder};

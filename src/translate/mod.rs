@@ -8,11 +8,13 @@ mod graph;
 mod reference;
 pub mod report;
 
+use std::collections::BTreeMap;
+
 use crate::snapshot::{EndpointSet, Snapshot, UpstreamId};
 use crate::store::Resources;
 
 pub use reference::References;
-pub use report::{Finding, Severity, Statuses};
+pub use report::{Applied, Finding, GatewayService, Infrastructure, ServicePort, Severity, Statuses};
 
 /// What the translator must know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,30 @@ pub struct Settings {
     pub binds: Binds,
     /// Added to each listener port below 1024 when it is bound.
     pub port_offset: u16,
+    /// How listeners are reached.
+    pub exposure: Exposure,
+    /// Addresses that Gateways on the host's network show, instead of those of the nodes (`Resources::host_addresses`).
+    pub publish_addresses: Vec<String>,
+    /// Who must serve a Gateway before it is programmed.
+    pub fleet: Fleet,
+}
+
+/// How listeners are reached from outside the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// By their own ports on the machine (files, `hostNetwork`).
+    Host,
+    /// By a Service for each Gateway, whose target ports are bound (architecture.md, decision 9).
+    Service,
+}
+
+/// Who must serve a Gateway before it is programmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fleet {
+    /// This process.
+    Alone,
+    /// Every ready data plane, as `Resources::applied` tells.
+    Shared,
 }
 
 /// Where the objects come from.
@@ -56,6 +82,10 @@ pub struct Translation {
     pub findings: Vec<Finding>,
     /// What was looked at on the way.
     pub references: References,
+    /// What is wished for around the data plane.
+    pub infrastructure: Infrastructure,
+    /// By uid of the Gateway, the generation that this process serves: nothing of it waits to be bound.
+    pub applied: BTreeMap<String, i64>,
 }
 
 /// Translates everything: resolve once, then read both the snapshot and the reports off the same graph.
@@ -64,7 +94,8 @@ pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
     graph::resolve(resources, settings, |graph| {
         let (statuses, findings) = report::report(&graph, settings);
         let snapshot = compile::compile(&graph, settings);
-        Translation { snapshot, statuses, findings, references: graph.references }
+        let (infrastructure, applied) = (report::infrastructure(&graph, settings), report::applied(&graph));
+        Translation { snapshot, statuses, findings, references: graph.references, infrastructure, applied }
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use transom::api::{Kind, Object, ObjectMeta};
 use transom::store::{BindState, Change, Event, Resources};
-use transom::translate::{Binds, Origin, Settings};
+use transom::translate::{Binds, Exposure, Fleet, Origin, Settings};
 
 /// What `settings.yaml` of a case may say; everything else is as for `transom check`.
 #[derive(Debug, Default, Deserialize)]
@@ -21,6 +21,21 @@ pub struct CaseSettings {
     /// Added to ports below 1024.
     #[serde(default)]
     pub port_offset: u16,
+    /// Listeners are exposed by a Service for each Gateway.
+    #[serde(default)]
+    pub services: bool,
+    /// Every ready data plane must serve a Gateway.
+    #[serde(default)]
+    pub fleet: bool,
+    /// By uid of the Gateway, the generation that all of them serve.
+    #[serde(default)]
+    pub applied: BTreeMap<String, i64>,
+    /// Addresses of the nodes that run a ready pod.
+    #[serde(default)]
+    pub host_addresses: Vec<String>,
+    /// Addresses to show instead.
+    #[serde(default)]
+    pub publish_addresses: Vec<String>,
 }
 
 /// The settings of a case.
@@ -30,6 +45,9 @@ pub fn settings(case: &CaseSettings) -> Settings {
         origin: if case.kubernetes { Origin::Kubernetes } else { Origin::Files },
         binds: if case.binds.is_some() { Binds::Observed } else { Binds::Assumed },
         port_offset: case.port_offset,
+        exposure: if case.services { Exposure::Service } else { Exposure::Host },
+        publish_addresses: case.publish_addresses.clone(),
+        fleet: if case.fleet { Fleet::Shared } else { Fleet::Alone },
     }
 }
 
@@ -118,6 +136,8 @@ pub fn case(folder: &Path) -> (Resources, Settings) {
         let binds = binds.iter().map(|(address, words)| (*address, state(words))).collect();
         resources.apply(Event::Binds(binds), &mut Change::default());
     }
+    resources.apply(Event::Applied(case.applied.clone()), &mut Change::default());
+    resources.apply(Event::HostAddresses(case.host_addresses.clone()), &mut Change::default());
     let settings = settings(&case);
     (resources, settings)
 }

@@ -1,11 +1,12 @@
 //! What holds of every set of objects: order does not matter, nothing panics, and what breaks matches less.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use transom::api::{Kind, Object};
+use transom::api::{Kind, Object, ObjectKey, ObjectRef};
 use transom::router::{RequestParts, RouteEntry, RouteTable};
 use transom::snapshot::RuleIndex;
 use transom::store::{Change, Event, Resources};
@@ -125,9 +126,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_order_of_events_does_not_matter(order in proptest::collection::vec(any::<u32>(), 64), kubernetes: bool) {
+    fn the_order_of_events_does_not_matter(order in proptest::collection::vec(any::<u32>(), 64), kubernetes: bool, services: bool) {
         let objects = world(manifests());
-        let settings = load::settings(&load::CaseSettings { kubernetes, ..load::CaseSettings::default() });
+        let settings = load::settings(&load::CaseSettings { kubernetes, services, ..load::CaseSettings::default() });
         // Of two objects of one identity the last one stays: only identities may be shuffled, not versions.
         let mut unique: Vec<Object> = load::latest(objects);
         let sorted = load::resources(unique.clone());
@@ -160,7 +161,8 @@ proptest! {
 
     #[test]
     fn no_mutated_object_panics_and_what_is_reported_fits_the_crds(
-        case in any::<proptest::sample::Index>(), numbers in proptest::collection::vec(any::<u32>(), 1..60), kubernetes: bool
+        case in any::<proptest::sample::Index>(), numbers in proptest::collection::vec(any::<u32>(), 1..60),
+        kubernetes: bool, services: bool
     ) {
         let cases = manifests();
         let mut documents = cases[case.index(cases.len())].clone();
@@ -170,7 +172,7 @@ proptest! {
             mutate(&mut documents[index], &mut choices);
         }
         let resources = load::resources(documents.into_iter().filter_map(|value| load::object(value).ok()));
-        let settings = load::settings(&load::CaseSettings { kubernetes, ..load::CaseSettings::default() });
+        let settings = load::settings(&load::CaseSettings { kubernetes, services, ..load::CaseSettings::default() });
         let translation = translate(&resources, &settings);
         said(&translation); // asserts the bounds of conditions on its way
         filters::assert_sound(&translation.snapshot);
@@ -263,6 +265,88 @@ fn one_call_match(choices: &mut Choices<'_>) -> Value {
         value["headers"] = json!([{"type": kind, "name": "x-a", "value": "one"}]);
     }
     value
+}
+
+/// A Gateway of one of three classes and names that meet when they are joined, and perhaps Services under these names
+/// that claim few target ports, owned by whom they please.
+fn exposed(choices: &mut Choices<'_>) -> Vec<Value> {
+    let class = |name: &str| {
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name},
+            "spec": {"controllerName": "transom.dev/gateway-controller"}})
+    };
+    let (classes, names) = (["c", "b-c", "d.c"], ["a", "a-b", "a.b", "9"]);
+    let mut documents: Vec<Value> = classes.iter().map(|name| class(name)).collect();
+    for (index, name) in names.iter().enumerate() {
+        let listeners: Vec<Value> = (0..=choices.below(3))
+            .map(|port| json!({"name": format!("l{port}"), "port": 80 + port, "protocol": "HTTP"}))
+            .collect();
+        documents.push(json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"name": name, "uid": format!("u{index}"), "generation": 1,
+                "creationTimestamp": format!("2026-01-0{}T00:00:00Z", 1 + choices.below(3))},
+            "spec": {"gatewayClassName": classes[choices.below(3)], "listeners": listeners}}));
+    }
+    // The names that Services get are read off a translation without any.
+    let settings = load::settings(&load::CaseSettings { kubernetes: true, services: true, ..Default::default() });
+    let bare = load::resources(documents.iter().cloned().map(|value| load::object(value).expect("an object")));
+    let mut wished: Vec<String> =
+        translate(&bare, &settings).infrastructure.services.into_values().map(|s| s.name).collect();
+    wished.extend(classes.iter().flat_map(|class| names.iter().map(move |name| format!("{name}-{class}"))));
+    for name in wished {
+        if choices.below(4) == 0 {
+            continue;
+        }
+        let target = |choices: &mut Choices<'_>| match choices.below(8) {
+            0 => json!("http"),
+            1 => json!(80),
+            _ => json!(20_000 + choices.below(4)),
+        };
+        let ports: Vec<Value> = (80..83)
+            .map(|port| json!({"name": format!("p{port}"), "port": port, "targetPort": target(choices)}))
+            .collect();
+        let owner = json!({"apiVersion": "v1", "kind": "Gateway", "name": "x", "controller": choices.below(5) > 0,
+            "uid": format!("u{}", choices.below(5))});
+        let managed = if choices.below(5) > 0 { "transom" } else { "helm" };
+        documents.push(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "ownerReferences": [owner], "labels": {"app.kubernetes.io/managed-by": managed}},
+            "spec": {"type": "LoadBalancer", "ports": ports}}));
+    }
+    documents
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_gateways_never_share_a_target_port_nor_the_name_of_a_service(
+        numbers in proptest::collection::vec(any::<u32>(), 160), order in proptest::collection::vec(any::<u32>(), 40)
+    ) {
+        let documents = exposed(&mut Choices(numbers.iter()));
+        let settings = load::settings(&load::CaseSettings { kubernetes: true, services: true, ..Default::default() });
+        let mut objects = load::latest(documents.into_iter().map(|d| load::object(d).expect("an object")).collect());
+        let resources = load::resources(objects.clone());
+        let translation = translate(&resources, &settings);
+        for (address, bind) in &translation.snapshot.binds {
+            prop_assert!((20_000..30_000).contains(&address.port()), "{address}");
+            let served: BTreeSet<_> = bind.listeners.iter().map(|l| (&l.id.namespace, &l.id.gateway, l.port)).collect();
+            prop_assert_eq!(served.len(), 1, "{}", address);
+        }
+        let mut names = BTreeSet::new();
+        for (key, service) in &translation.infrastructure.services {
+            prop_assert!(names.insert((&key.namespace, &service.name)), "{} twice", service.name);
+            let object = ObjectRef { kind: Kind::Service, key: ObjectKey::new(key.namespace.clone(), service.name.clone()) };
+            prop_assert!(translation.references.has(&object), "a change of Service {} is to be seen", service.name);
+            let there = resources.services.get(&object.key);
+            let owners = there.and_then(|there| there.metadata.owner_references.as_ref());
+            let own = owners.is_some_and(|o| o.iter().any(|o| o.controller == Some(true) && o.uid == service.owner_uid));
+            prop_assert!(there.is_none() || own, "Service {} of somebody else", service.name);
+        }
+        let mut choices = Choices(order.iter());
+        for index in (1..objects.len()).rev() {
+            objects.swap(index, choices.below(index + 1));
+        }
+        let shuffled = translate(&load::resources(objects), &settings);
+        prop_assert_eq!(said(&translation), said(&shuffled));
+    }
 }
 
 /// Places of a match, and what breaks them.

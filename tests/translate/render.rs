@@ -8,12 +8,13 @@ use transom::snapshot::filter::{HeaderChanges, Names, Origin, Origins, PathChang
 use transom::snapshot::{
     Action, Bind, Filter, Filters, LocalAnswer, Retry, Rule, RuleIndex, Share, Snapshot, Target, UpstreamIndex,
 };
-use transom::translate::{Severity, Statuses, Translation};
+use transom::translate::{GatewayService, Infrastructure, Severity, Statuses, Translation};
 
 /// The whole translation.
 pub fn render(translation: &Translation) -> String {
     let mut out = String::new();
     statuses(&mut out, &translation.statuses);
+    infrastructure(&mut out, &translation.infrastructure);
     snapshot(&mut out, &translation.snapshot);
     out.push_str("findings:\n");
     for finding in &translation.findings {
@@ -69,6 +70,32 @@ fn statuses(out: &mut String, statuses: &Statuses) {
             writeln!(out, "    ancestor {}/{}:", reference.namespace.as_deref().unwrap_or("-"), reference.name)
                 .unwrap();
             conditions(out, 3, &ancestor.conditions);
+        }
+    }
+}
+
+/// The Services wished for; nothing if there are none.
+fn infrastructure(out: &mut String, infrastructure: &Infrastructure) {
+    if infrastructure.services.is_empty() {
+        return;
+    }
+    out.push_str("infrastructure:\n");
+    for (key, GatewayService { name, class, owner_uid, ports, labels, annotations, requested }) in
+        &infrastructure.services
+    {
+        writeln!(out, "  Gateway {key}:").unwrap();
+        writeln!(out, "    service: {name}").unwrap();
+        writeln!(out, "    class: {class}").unwrap();
+        writeln!(out, "    owner: {owner_uid}").unwrap();
+        let ports: Vec<_> = ports.iter().map(|(number, port)| format!("{number} {}", port.app_protocol)).collect();
+        writeln!(out, "    ports: {ports:?}").unwrap();
+        if !labels.is_empty() || !annotations.is_empty() {
+            writeln!(out, "    labels: {labels:?}").unwrap();
+            writeln!(out, "    annotations: {annotations:?}").unwrap();
+        }
+        if !requested.is_empty() {
+            let requested: Vec<_> = requested.iter().map(ToString::to_string).collect();
+            writeln!(out, "    requested: {requested:?}").unwrap();
         }
     }
 }

@@ -30,12 +30,26 @@ pub enum StatusWrite {
     Failed,
 }
 
+/// How a write of a Service or an EndpointSlice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InfrastructureWrite {
+    /// It is there, or gone, as it was to be.
+    Written,
+    /// Somebody else was faster, or has the name.
+    Conflict,
+    /// The API server does not allow it.
+    Refused,
+    /// It failed, and is tried again.
+    Failed,
+}
+
 /// Counters of the cluster's side. All methods are cheap and may be called from any thread. The default one counts
 /// for nobody.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterMetrics {
     restarts: Option<IntCounterVec>,
     writes: Option<IntCounterVec>,
+    infrastructure: Option<IntCounterVec>,
     leader: Option<IntGaugeVec>,
 }
 
@@ -60,6 +74,17 @@ impl StatusWrite {
     }
 }
 
+impl InfrastructureWrite {
+    fn as_str(self) -> &'static str {
+        match self {
+            InfrastructureWrite::Written => "written",
+            InfrastructureWrite::Conflict => "conflict",
+            InfrastructureWrite::Refused => "refused",
+            InfrastructureWrite::Failed => "failed",
+        }
+    }
+}
+
 impl ClusterMetrics {
     // Constant names and labels always make a metric; `ok` spares the process a panic that cannot happen.
     pub(super) fn new() -> Self {
@@ -74,15 +99,27 @@ impl ClusterMetrics {
                 &["kind", "result"],
             )
             .ok(),
+            infrastructure: IntCounterVec::new(
+                Opts::new(
+                    "transom_infrastructure_writes_total",
+                    "Writes of Services and EndpointSlices, by kind and how they ended.",
+                ),
+                &["kind", "result"],
+            )
+            .ok(),
             // a vector without labels: it is not shown before it is set
-            leader: IntGaugeVec::new(Opts::new("transom_leader", "1 if this process writes statuses, else 0."), &[])
-                .ok(),
+            leader: IntGaugeVec::new(
+                Opts::new("transom_leader", "1 if this process writes statuses and infrastructure, else 0."),
+                &[],
+            )
+            .ok(),
         }
     }
 
     pub(super) fn register(&self, registry: &Registry) {
         register(registry, self.restarts.clone());
         register(registry, self.writes.clone());
+        register(registry, self.infrastructure.clone());
         register(registry, self.leader.clone());
     }
 
@@ -96,6 +133,13 @@ impl ClusterMetrics {
     /// A write of a status of `kind` ended.
     pub fn status_written(&self, kind: &'static str, result: StatusWrite) {
         if let Some(writes) = &self.writes {
+            writes.with_label_values(&[kind, result.as_str()]).inc();
+        }
+    }
+
+    /// A write of a Service or an EndpointSlice ended.
+    pub fn infrastructure_written(&self, kind: &'static str, result: InfrastructureWrite) {
+        if let Some(writes) = &self.infrastructure {
             writes.with_label_values(&[kind, result.as_str()]).inc();
         }
     }

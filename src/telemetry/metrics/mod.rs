@@ -20,7 +20,7 @@ use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
 
 use super::AccessLog;
 
-pub use cluster::{ClusterMetrics, StatusWrite, WatchRestart};
+pub use cluster::{ClusterMetrics, InfrastructureWrite, StatusWrite, WatchRestart};
 pub use config::{ConfigMetrics, ProblemStage};
 pub(super) use mirrors::Mirrors;
 pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::bind::{self, BindOutcome};
+use super::address::{self, Addresses};
+use super::bind;
 use super::certificate::Certificates;
 use super::class::ClassNode;
 use super::conflict;
+use super::gateway_service::{self, ServiceNode};
 use super::listener::{self, ListenerNode};
 use super::problem::{GatewayProblem, Remark};
 use super::{Remarks, Settings, created};
 use crate::api::gateway::{AllowedListeners, FromNamespaces, Gateway, GatewaySpecAddress};
-use crate::api::{Kind, ObjectKey};
+use crate::api::{Condition, Kind, ObjectKey};
 use crate::store::Resources;
-use crate::translate::Origin;
+use crate::translate::{Exposure, Fleet, Origin};
 
 /// Stands for every address of both families.
 pub const ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -27,10 +29,18 @@ pub struct GatewayNode<'a> {
     pub gateway: &'a Gateway,
     /// What is not as asked, of the Gateway as a whole.
     pub problems: Vec<GatewayProblem<'a>>,
-    /// Local addresses to bind, sorted, without doubles; [`ANY`] among them for all.
+    /// Addresses asked for, sorted, without doubles: on the host those to bind. [`ANY`] stands among them for all.
     pub addresses: Vec<IpAddr>,
+    /// The Service in front of it, where listeners are exposed by one.
+    pub service: Option<ServiceNode<'a>>,
+    /// Under which addresses it is reached.
+    pub reached: Addresses<'a>,
     /// Its listeners, in the order of the spec.
     pub listeners: Vec<ListenerNode<'a>>,
+    /// The status that it has says `Programmed` of this very generation.
+    pub was_programmed: bool,
+    /// Every data plane that is waited for serves this generation.
+    pub serves_everywhere: bool,
 }
 
 impl GatewayNode<'_> {
@@ -39,12 +49,9 @@ impl GatewayNode<'_> {
         !self.problems.iter().any(GatewayProblem::refuses)
     }
 
-    /// An address that was asked for and that this machine does not have, with the words of the system.
-    pub fn unusable_address(&self) -> Option<(IpAddr, &str)> {
-        self.listeners.iter().flat_map(|listener| &listener.binds).find_map(|(address, outcome)| match outcome {
-            BindOutcome::NoSuchAddress(words) => Some((address.ip(), *words)),
-            _ => None,
-        })
+    /// The addresses that were asked for by value.
+    pub fn requested(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied().filter(|ip| *ip != ANY)
     }
 }
 
@@ -79,24 +86,43 @@ pub fn gateways<'a>(
             }
             continue;
         };
-        let mut node = GatewayNode { key, gateway, problems: Vec::new(), addresses: Vec::new(), listeners: Vec::new() };
+        let mut node = GatewayNode {
+            key,
+            gateway,
+            problems: Vec::new(),
+            addresses: Vec::new(),
+            service: None,
+            reached: Addresses::default(),
+            listeners: Vec::new(),
+            was_programmed: says_programmed(
+                gateway.status.iter().flat_map(|status| &status.conditions),
+                gateway,
+                settings,
+            ),
+            serves_everywhere: serves_everywhere(gateway, resources, settings),
+        };
         if class.problem.is_some() {
             node.problems.push(GatewayProblem::ClassNotAccepted(name));
         }
         read_addresses(&mut node, &gateway.spec.addresses);
         read_settings(&mut node, settings);
         node.listeners = listener::listeners(&mut node.problems, key, gateway, settings, certificates);
+        for listener in &mut node.listeners {
+            let statuses = gateway.status.iter().flat_map(|status| &status.listeners);
+            let own = statuses.filter(|status| status.name == listener.listener.name);
+            listener.was_programmed = says_programmed(own.flat_map(|status| &status.conditions), gateway, settings);
+        }
         conflict::within(&mut node.listeners);
         nodes.push(node);
     }
 
-    let mut by_age: Vec<&mut GatewayNode<'a>> = nodes.iter_mut().filter(|node| node.accepted()).collect();
+    let mut by_age: Vec<&mut GatewayNode<'a>> = nodes.iter_mut().collect();
     by_age.sort_by_key(|node| (created(&node.gateway.metadata), node.key));
-    for node in &mut by_age {
-        for listener in &mut node.listeners {
-            listener.addresses = bind::addresses(&node.addresses, listener.bound_port);
-        }
+    match settings.exposure {
+        Exposure::Host => by_age.iter_mut().for_each(|node| on_host(node)),
+        Exposure::Service => gateway_service::expose(&mut by_age, resources),
     }
+    by_age.retain(|node| node.accepted());
     conflict::across(by_age);
     for node in &mut nodes {
         let accepted = node.accepted();
@@ -105,8 +131,34 @@ pub fn gateways<'a>(
             listener.binds = bind::outcomes(listener, resources, settings);
         }
         conflict::overlaps(&mut node.listeners);
+        node.reached = address::addresses(node, resources, settings);
     }
     nodes
+}
+
+fn on_host(node: &mut GatewayNode<'_>) {
+    for listener in &mut node.listeners {
+        listener.addresses = bind::addresses(&node.addresses, listener.bound_port);
+    }
+}
+
+/// Whether these conditions say that the Gateway's generation is programmed. A process that has just started, and
+/// has not heard of its own ports and of the other data planes, does not take that back.
+fn says_programmed<'c>(
+    conditions: impl IntoIterator<Item = &'c Condition>,
+    gateway: &Gateway,
+    settings: &Settings,
+) -> bool {
+    // From files, a status is whatever somebody wrote down.
+    let generation = gateway.metadata.generation.filter(|_| settings.origin == Origin::Kubernetes);
+    let mut programmed = conditions.into_iter().filter(|c| c.kind == "Programmed" && c.status == "True");
+    generation.is_some() && programmed.any(|condition| condition.observed_generation == generation)
+}
+
+fn serves_everywhere(gateway: &Gateway, resources: &Resources, settings: &Settings) -> bool {
+    let metadata = &gateway.metadata;
+    let applied = metadata.uid.as_ref().and_then(|uid| resources.applied.get(uid)).copied();
+    settings.fleet == Fleet::Alone || applied >= Some(metadata.generation.unwrap_or_default())
 }
 
 fn read_addresses<'a>(node: &mut GatewayNode<'a>, asked: &'a [GatewaySpecAddress]) {
@@ -145,7 +197,7 @@ fn read_settings(node: &mut GatewayNode<'_>, settings: &Settings) {
             node.problems.push(GatewayProblem::Parameters(parameters));
         }
         let asked = !infrastructure.labels.is_empty() || !infrastructure.annotations.is_empty();
-        if asked && settings.origin == Origin::Files {
+        if asked && settings.exposure == Exposure::Host {
             node.problems.push(GatewayProblem::InfrastructureUnused);
         }
     }

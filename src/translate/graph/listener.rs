@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::Settings;
 use super::bind::BindOutcome;
 use super::certificate::Certificates;
+use super::gateway_service::TargetLack;
 use super::namespace;
 use super::problem::{Effect, GatewayProblem, ListenerProblem, SelectorFault};
 use crate::api::gateway::{
@@ -30,7 +31,7 @@ pub struct ListenerNode<'a> {
     pub protocol: Option<BindProtocol>,
     /// The port that clients use.
     pub port: Option<u16>,
-    /// The port that is bound.
+    /// The port that is bound on the host.
     pub bound_port: Option<u16>,
     /// The hosts that it takes; `None` takes every host (or, with a problem, none).
     pub hostname: Option<Hostname>,
@@ -44,10 +45,14 @@ pub struct ListenerNode<'a> {
     pub overlap: Option<Overlap<'a>>,
     /// Addresses to bind.
     pub addresses: Vec<SocketAddr>,
+    /// Why there is none yet, behind a Service.
+    pub lacks_target: Option<TargetLack<'a>>,
     /// What became of them, if it serves.
     pub binds: Vec<(SocketAddr, BindOutcome<'a>)>,
     /// What follows.
     pub state: ListenerState,
+    /// The status that it has says `Programmed` of this very generation of its Gateway.
+    pub was_programmed: bool,
     /// Accepted routes.
     pub attached_routes: i32,
 }
@@ -95,6 +100,16 @@ impl<'a> ListenerNode<'a> {
     /// Whether its configuration is sound and supported; references may still not resolve.
     pub fn accepted(&self) -> bool {
         self.effect() == Effect::Said
+    }
+
+    /// Why it serves and yet has nothing to bind.
+    pub fn awaited_target(&self) -> Option<&TargetLack<'a>> {
+        self.lacks_target.as_ref().filter(|_| self.state == ListenerState::Serving)
+    }
+
+    /// An address that nothing is heard of yet.
+    pub fn pending(&self) -> Option<SocketAddr> {
+        self.binds.iter().find(|(_, outcome)| *outcome == BindOutcome::Pending).map(|(address, _)| *address)
     }
 
     /// Draws the conclusion, once every problem is known.
@@ -223,8 +238,10 @@ fn read<'a>(index: usize, listener: &'a Listener, settings: &Settings) -> Listen
         problems,
         overlap: None,
         addresses: Vec::new(),
+        lacks_target: None,
         binds: Vec::new(),
         state: ListenerState::Rejected,
+        was_programmed: false,
         attached_routes: 0,
     }
 }

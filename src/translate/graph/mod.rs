@@ -1,6 +1,7 @@
 //! Resources -> Graph: every reference resolved, every problem kept as data. Nothing is written here: the
 //! snapshot and the statuses are both read off the graph afterwards.
 
+pub mod address;
 mod asked;
 pub mod attach;
 pub mod backend;
@@ -14,6 +15,7 @@ pub mod endpoint;
 pub mod filter;
 pub mod filter_fault;
 pub mod gateway;
+pub mod gateway_service;
 mod grant;
 mod header;
 pub mod listener;
@@ -114,6 +116,7 @@ pub fn resolve<R>(resources: &Resources, settings: &Settings, read: impl FnOnce(
     backends.note(&mut references);
     treatments.note(&mut references);
     namespace::note(&gateways, &mut references);
+    gateway_service::note(&gateways, &mut references);
     let (upstreams, policies) = (backends.upstreams, treatments);
     read(Graph { classes, gateways, routes, upstreams, policies, unserved, remarks, references })
 }

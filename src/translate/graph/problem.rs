@@ -40,7 +40,7 @@ pub enum GatewayProblem<'a> {
     AllowedListeners,
     /// `defaultScope`, which is not served.
     DefaultScope(&'a str),
-    /// Labels and annotations for what is created; nothing is.
+    /// Labels and annotations for what is created, where nothing is.
     InfrastructureUnused,
 }
 

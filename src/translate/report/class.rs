@@ -3,13 +3,13 @@
 use super::condition::{ACCEPTED, TRUE, conclude, condition};
 use super::{condition, generation};
 use crate::api::gateway_class::{GatewayClassStatus, SupportedFeature};
-use crate::translate::Settings;
 use crate::translate::graph::class::ClassNode;
+use crate::translate::{Exposure, Origin, Settings};
 
 /// The Gateway API version whose objects are understood.
 const VERSION: &str = "v1.7.0";
 
-/// Names of the conformance suite's features that hold, ascending.
+/// Names of the conformance suite's features that hold, ascending; see [`holds`].
 const FEATURES: &[&str] = &[
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
@@ -18,6 +18,7 @@ const FEATURES: &[&str] = &[
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayInfrastructure",
     "GatewayPort8080",
     "GatewayRouteHostnameIntersectionPrecedence",
     "GatewayStaticAddresses",
@@ -51,6 +52,21 @@ const FEATURES: &[&str] = &[
     "ReferenceGrant",
 ];
 
+/// Those that hold as listeners are exposed.
+fn features(settings: &Settings) -> impl Iterator<Item = &'static str> {
+    FEATURES.iter().copied().filter(|name| holds(name, settings))
+}
+
+/// On the host of a cluster nothing is made for a Gateway that could carry its labels, and an address that is asked
+/// for is that of one node only: the others cannot have it.
+fn holds(feature: &str, settings: &Settings) -> bool {
+    match feature {
+        "GatewayInfrastructure" => settings.exposure == Exposure::Service,
+        "GatewayStaticAddresses" => settings.exposure == Exposure::Service || settings.origin == Origin::Files,
+        _ => true,
+    }
+}
+
 /// Accepted, SupportedVersion, and the features.
 pub fn status(node: &ClassNode<'_>, settings: &Settings) -> GatewayClassStatus {
     let generation = generation(&node.class.metadata, settings);
@@ -61,6 +77,6 @@ pub fn status(node: &ClassNode<'_>, settings: &Settings) -> GatewayClassStatus {
             conclude(ACCEPTED, &told, ("Accepted", "accepted"), generation),
             condition("SupportedVersion", TRUE, "SupportedVersion", understood, generation),
         ],
-        supported_features: FEATURES.iter().map(|name| SupportedFeature { name: (*name).to_owned() }).collect(),
+        supported_features: features(settings).map(|name| SupportedFeature { name: (*name).to_owned() }).collect(),
     }
 }

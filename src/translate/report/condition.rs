@@ -181,7 +181,7 @@ pub fn gateway(problem: &GatewayProblem<'_>) -> Telling {
             Severity::Note,
             "Unused",
             "spec.infrastructure",
-            "labels and annotations have no effect without a cluster: nothing is created for the Gateway".to_owned(),
+            "labels and annotations have no effect where listeners are bound on the host: nothing is created for the Gateway".to_owned(),
         ),
     }
 }

@@ -1,37 +1,32 @@
 //! Status of a Gateway.
 
 use super::condition::{self, ACCEPTED, FALSE, PROGRAMMED, RESOLVED_REFS, TRUE, Telling};
-use super::{generation, listener, wording};
+use super::{address, generation, listener, wording};
 use crate::api::Condition;
-use crate::api::gateway::{GatewayStatus, GatewayStatusAddress, ListenerStatus};
+use crate::api::gateway::{GatewayStatus, ListenerStatus};
+use crate::translate::Settings;
 use crate::translate::graph::bind::BindOutcome;
-use crate::translate::graph::gateway::{ANY, GatewayNode};
+use crate::translate::graph::gateway::GatewayNode;
 use crate::translate::graph::listener::ListenerNode;
-use crate::translate::{Origin, Settings};
 
 /// Everything told of a Gateway, and its status.
 pub fn report(node: &GatewayNode<'_>, settings: &Settings) -> (Vec<Telling>, GatewayStatus) {
     let generation = generation(&node.gateway.metadata, settings);
     let mut told: Vec<Telling> = node.problems.iter().map(condition::gateway).collect();
-    if let Some((address, words)) = node.unusable_address() {
-        let index = node.gateway.spec.addresses.iter().position(|a| a.value.as_deref() == Some(&address.to_string()));
-        let field = index.map_or("spec.addresses".to_owned(), |index| format!("spec.addresses[{index}].value"));
-        let message = format!("{address} cannot be used on this machine: {}", wording::clip(words));
-        told.push(Telling::no(PROGRAMMED, "AddressNotUsable", field, message));
-    }
+    told.extend(address::unusable(node));
     let mut listeners = Vec::with_capacity(node.listeners.len());
     let mut of_listeners = Vec::new();
     for own in &node.listeners {
         let tellings = listener::told(own);
-        listeners.push(listener::status(own, &tellings, node.accepted(), generation));
+        listeners.push(listener::status(own, &tellings, node, generation));
         of_listeners.extend(tellings);
         of_listeners.extend(listener::overlap_note(own));
     }
 
     let accepted = accepted(node, &told, &listeners, generation);
-    let programmed = programmed(node, &told, &accepted, settings, generation);
+    let programmed = programmed(node, &told, &accepted, generation);
     let resolved = resolved(&told, &listeners, generation);
-    let addresses = if accepted.status == TRUE { addresses(node, settings) } else { Vec::new() };
+    let addresses = if accepted.status == TRUE { address::status(node) } else { Vec::new() };
     told.extend(of_listeners);
     let conditions = vec![accepted, programmed, resolved];
     (told, GatewayStatus { addresses, conditions, listeners, attached_listener_sets: None })
@@ -62,21 +57,16 @@ fn accepted(
     condition::condition(ACCEPTED, status, "ListenersNotValid", message, generation)
 }
 
-/// Whether the data plane has it: what speaks against the Gateway, then its addresses, then its ports.
-fn programmed(
-    node: &GatewayNode<'_>,
-    told: &[Telling],
-    accepted: &Condition,
-    settings: &Settings,
-    generation: Option<i64>,
-) -> Condition {
+/// Whether the data plane has it: what speaks against the Gateway, then its ports, its addresses, and the other data
+/// planes. What was programmed in this generation stays so while nothing is heard of ports and data planes: they are
+/// asked anew at every start.
+fn programmed(node: &GatewayNode<'_>, told: &[Telling], accepted: &Condition, generation: Option<i64>) -> Condition {
     let no = |reason, message: String| condition::condition(PROGRAMMED, FALSE, reason, message, generation);
     let binds = || node.listeners.iter().flat_map(|listener| &listener.binds);
     let out_of = binds().find_map(|(address, outcome)| match outcome {
         BindOutcome::NoResources(words) => Some((address, words)),
         _ => None,
     });
-    let pending = binds().find(|(_, outcome)| *outcome == BindOutcome::Pending);
     if let (Some((address, words)), true) = (out_of, binds().all(|(_, o)| matches!(o, BindOutcome::NoResources(_)))) {
         return no("NoResources", format!("{address} cannot be bound: {}", wording::clip(words)));
     }
@@ -86,11 +76,17 @@ fn programmed(
     if told.iter().any(|telling| telling.is(PROGRAMMED)) {
         return condition::conclude(PROGRAMMED, told, ("Programmed", ""), generation);
     }
-    if let Some((address, _)) = pending {
-        return no("Pending", format!("waiting for {address} to be bound"));
+    if let Some((listener, lack)) = node.listeners.iter().find_map(|l| Some((l.name(), l.awaited_target()?))) {
+        return no("Pending", format!("listener {listener}: {}", address::target(lack)));
     }
-    if addresses(node, settings).is_empty() {
-        return no("AddressNotAssigned", "no address is assigned to the Gateway yet".to_owned());
+    if let Some(pending) = node.listeners.iter().find_map(ListenerNode::pending).filter(|_| !node.was_programmed) {
+        return no("Pending", format!("waiting for {pending} to be bound"));
+    }
+    if node.reached.published.is_empty() {
+        return no("AddressNotAssigned", address::unassigned(node));
+    }
+    if !node.serves_everywhere && !node.was_programmed {
+        return no("Pending", listener::not_everywhere(node));
     }
     condition::condition(PROGRAMMED, TRUE, "Programmed", "served", generation)
 }
@@ -104,26 +100,4 @@ fn resolved(told: &[Telling], listeners: &[ListenerStatus], generation: Option<i
     }
     let message = format!("references of listeners do not resolve, see their status: {}", wording::names(&bad));
     condition::condition(RESOLVED_REFS, FALSE, "ListenersNotResolved", message, generation)
-}
-
-/// The addresses asked for that this machine has. From files, a Gateway on every address is reachable at least
-/// from this machine; in a cluster its address is assigned, and reported when it is known.
-fn addresses(node: &GatewayNode<'_>, settings: &Settings) -> Vec<GatewayStatusAddress> {
-    let unusable = |ip: &std::net::IpAddr| {
-        let mut own = node.listeners.iter().flat_map(|l| &l.binds).filter(|(address, _)| address.ip() == *ip);
-        own.any(|(_, outcome)| matches!(outcome, BindOutcome::NoSuchAddress(_)))
-    };
-    let mut values = Vec::new();
-    for ip in node.addresses.iter().filter(|ip| !unusable(ip)) {
-        match (*ip == ANY, settings.origin) {
-            (false, _) => values.push(ip.to_string()),
-            (true, Origin::Files) => values.push("127.0.0.1".to_owned()),
-            (true, Origin::Kubernetes) => {}
-        }
-    }
-    values.dedup();
-    values
-        .into_iter()
-        .map(|value| GatewayStatusAddress { kind: "IPAddress".to_owned(), value, routability: None })
-        .collect()
 }

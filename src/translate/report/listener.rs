@@ -3,17 +3,27 @@
 use std::net::SocketAddr;
 
 use super::condition::{self, ACCEPTED, CONFLICTED, FALSE, OVERLAPPING_TLS, PROGRAMMED, RESOLVED_REFS, TRUE, Telling};
-use super::{Severity, wording};
+use super::{Severity, address, wording};
 use crate::api::Condition;
 use crate::api::gateway::ListenerStatus;
 use crate::translate::graph::bind::BindOutcome;
+use crate::translate::graph::gateway::GatewayNode;
+use crate::translate::graph::gateway_service::TargetLack;
 use crate::translate::graph::listener::{ListenerNode, ListenerState, Overlap};
 
 /// What is told of a listener, and of its addresses.
 pub fn told(listener: &ListenerNode<'_>) -> Vec<Telling> {
     let own = listener.problems.iter().map(|problem| condition::listener(listener.index, problem));
     own.chain(listener.binds.iter().filter_map(|(address, outcome)| refused(listener.index, *address, outcome)))
+        .chain(listener.awaited_target().and_then(|lack| target_to_mend(listener.index, lack)))
         .collect()
+}
+
+/// What is awaited comes by itself; what somebody wrote into a Service of ours, or under its name, may not go by itself.
+fn target_to_mend(position: usize, lack: &TargetLack<'_>) -> Option<Telling> {
+    let mend = matches!(lack, TargetLack::Names(_) | TargetLack::Foreign(..) | TargetLack::Held { .. });
+    let field = format!("spec.listeners[{position}].port");
+    mend.then(|| Telling::only(Severity::Problem, "Pending", field, address::target(lack)))
 }
 
 /// A port that cannot be had is the listener's; an address that is not there is told of the Gateway.
@@ -32,13 +42,13 @@ fn refused(position: usize, address: SocketAddr, outcome: &BindOutcome<'_>) -> O
 pub fn status(
     listener: &ListenerNode<'_>,
     told: &[Telling],
-    gateway_accepted: bool,
+    gateway: &GatewayNode<'_>,
     generation: Option<i64>,
 ) -> ListenerStatus {
     let mut conditions = vec![
         condition::conclude(ACCEPTED, told, ("Accepted", "accepted"), generation),
         condition::conclude(RESOLVED_REFS, told, ("ResolvedRefs", "every reference resolves"), generation),
-        programmed(listener, told, gateway_accepted, generation),
+        programmed(listener, told, gateway, generation),
     ];
     let conflict = told.iter().find(|t| matches!(t.reason, "HostnameConflict" | "ProtocolConflict"));
     if let Some(telling) = conflict {
@@ -59,7 +69,7 @@ pub fn status(
 fn programmed(
     listener: &ListenerNode<'_>,
     told: &[Telling],
-    gateway_accepted: bool,
+    gateway: &GatewayNode<'_>,
     generation: Option<i64>,
 ) -> Condition {
     let no = |reason, message: String| condition::condition(PROGRAMMED, FALSE, reason, message, generation);
@@ -67,7 +77,7 @@ fn programmed(
         return condition::conclude(PROGRAMMED, told, ("Programmed", ""), generation);
     }
     if listener.state != ListenerState::Serving {
-        let why = if listener.accepted() && !gateway_accepted {
+        let why = if listener.accepted() && !gateway.accepted() {
             "the Gateway is not accepted"
         } else if listener.accepted() {
             "its references do not resolve"
@@ -76,17 +86,29 @@ fn programmed(
         };
         return no("Invalid", format!("the listener does not serve: {why}"));
     }
-    let first = |wanted: fn(&BindOutcome<'_>) -> bool| listener.binds.iter().find(|(_, outcome)| wanted(outcome));
     if told.iter().any(|telling| telling.is(ACCEPTED)) {
         return no("Invalid", "an address of the listener cannot be bound, see Accepted".to_owned());
     }
-    if let Some((address, _)) = first(|outcome| *outcome == BindOutcome::Pending) {
+    if let Some(lack) = listener.awaited_target() {
+        return no("Pending", address::target(lack));
+    }
+    let keeps = gateway.was_programmed || listener.was_programmed;
+    if let Some(address) = listener.pending().filter(|_| !keeps) {
         return no("Pending", format!("waiting for {address} to be bound"));
     }
-    if first(|outcome| *outcome == BindOutcome::Bound).is_none() {
+    if listener.binds.iter().all(|(_, outcome)| matches!(outcome, BindOutcome::NoSuchAddress(_))) {
         return no("Invalid", "no address of the Gateway can be used".to_owned());
     }
+    if !gateway.serves_everywhere && !keeps {
+        return no("Pending", not_everywhere(gateway));
+    }
     condition::condition(PROGRAMMED, TRUE, "Programmed", "served", generation)
+}
+
+/// The words for a generation that some data planes may not have yet.
+pub fn not_everywhere(gateway: &GatewayNode<'_>) -> String {
+    let generation = gateway.gateway.metadata.generation.unwrap_or_default();
+    format!("not every ready data plane serves generation {generation} yet")
 }
 
 fn overlap_words(overlap: &Overlap<'_>) -> (&'static str, String) {

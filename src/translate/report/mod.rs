@@ -1,9 +1,12 @@
 //! Graph -> what people are told: statuses for the API, findings for `check` and the log.
 
+mod address;
+mod applied;
 mod class;
 mod condition;
 mod filter;
 mod gateway;
+mod infrastructure;
 mod listener;
 mod policy;
 mod route;
@@ -24,6 +27,10 @@ use crate::translate::graph::Graph;
 use crate::translate::{Origin, Settings};
 
 use condition::Telling;
+
+pub use applied::Applied;
+pub use infrastructure::{GatewayService, Infrastructure, MANAGED_BY, ServicePort, TARGET_PORTS};
+pub(super) use infrastructure::{applied, infrastructure};
 
 /// The status of every object that is ours to report on: only our own entries and conditions.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -2,6 +2,7 @@
 //! It keeps objects as they were written, knows no schema, and records what it was asked.
 #![allow(dead_code, reason = "each test uses its part")]
 
+mod applying;
 mod objects;
 
 use std::convert::Infallible;
@@ -244,6 +245,10 @@ impl ApiServer {
             }
             ("GET", None) => Ok(self.lock().list(&target, parameter("limit"), parameter("continue"))),
             ("GET", Some(_)) => self.lock().objects.get(&target.key()).cloned().ok_or(StatusCode::NOT_FOUND),
+            ("PATCH", Some(_)) if parameter("force").is_some() => {
+                self.lock().apply(&target, &parameter("fieldManager").unwrap_or_default(), asked.body)
+            }
+            ("DELETE", Some(_)) => self.lock().delete(&target, &asked.body),
             (method, _) => self.lock().write(method, &target, asked.body),
         };
         self.tick();

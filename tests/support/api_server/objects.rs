@@ -30,6 +30,8 @@ pub struct State {
     /// Lists and watches of a plural that are still to be answered with 503.
     pub failing: BTreeMap<String, usize>,
     pub asked: Vec<Asked>,
+    /// What each field manager applied last.
+    pub applied: BTreeMap<(Key, String), Value>,
 }
 
 pub struct Change {
@@ -152,7 +154,7 @@ impl Target {
 }
 
 /// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: &Value) {
     let Some(fields) = patch.as_object() else {
         *target = patch.clone();
         return;

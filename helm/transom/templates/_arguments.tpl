@@ -1,0 +1,64 @@
+{{/* The flags of `transom run`, one a line. */}}
+
+{{- define "transom.arguments" -}}
+{{- $provider := .Values.providers.kubernetesGateway -}}
+{{- $classes := include "transom.oneOf" (dict
+  "providers.kubernetesGateway.gatewayClassSelector" $provider.gatewayClassSelector
+  "providers.kubernetesGateway.labelSelector" $provider.labelSelector
+  "providers.kubernetesGateway.labelselector" $provider.labelselector) -}}
+{{- $level := include "transom.oneOf" (dict "log.level" .Values.log.level "logs.general.level" .Values.logs.general.level) | lower -}}
+{{- $format := include "transom.oneOf" (dict "log.format" .Values.log.format "logs.general.format" .Values.logs.general.format) -}}
+{{- $logged := include "transom.oneOf" (dict "accessLog.enabled" .Values.accessLog.enabled "logs.access.enabled" .Values.logs.access.enabled) -}}
+{{- $line := include "transom.oneOf" (dict "accessLog.format" .Values.accessLog.format "logs.access.format" .Values.logs.access.format) -}}
+--kubernetes
+--controller-name={{ include "transom.controllerName" . }}
+--admin-address=[$(POD_IP)]:{{ .Values.admin.port }}
+--pod-selector={{ range $i, $label := include "transom.selectorLabels" . | fromYaml | toYaml | splitList "\n" }}{{ if $i }},{{ end }}{{ $label | replace ": " "=" }}{{ end }}
+--expose={{ .Values.hostNetwork | ternary "host" "service" }}
+{{- if not .Values.hostNetwork }}
+--service-template=/etc/transom/service.yaml
+{{- end }}
+{{- with .Values.publishAddresses }}
+--publish-addresses={{ join "," . }}
+{{- end }}
+{{- if .Values.state.enabled }}
+--state-file=/var/lib/transom/state
+{{- end }}
+{{- with include "transom.namespaces" . }}
+--namespaces={{ . }}
+{{- end }}
+{{- with $classes }}
+--gateway-class-selector={{ . }}
+{{- end }}
+{{- with $provider.gatewaySelector }}
+--gateway-selector={{ . }}
+{{- end }}
+{{- with $provider.routeSelector }}
+--route-selector={{ . }}
+{{- end }}
+{{- with $level }}
+--log-level={{ . }}
+{{- end }}
+{{- with $format }}
+--log-format={{ . }}
+{{- end }}
+{{- if eq $logged "false" }}
+--access-log=off
+{{- else if $line }}
+--access-log={{ $line }}
+{{- end }}
+{{- end -}}
+
+{{/* The same, and what the user adds, as a list. */}}
+{{- define "transom.args" -}}
+{{- $ours := include "transom.arguments" . | splitList "\n" -}}
+{{- $flags := list -}}
+{{- range $ours }}{{ $flags = append $flags (splitList "=" . | first) }}{{ end -}}
+{{- range .Values.additionalArguments -}}
+  {{- if has (splitList "=" . | first) $flags -}}
+    {{- fail (printf "additionalArguments: %s is set by the chart; see its values" (splitList "=" . | first)) -}}
+  {{- end -}}
+{{- end -}}
+- run
+{{ concat $ours .Values.additionalArguments | toYaml }}
+{{- end -}}

@@ -1,0 +1,349 @@
+//! The chart: what its presets render to, and that values, schema and README say the same.
+//!
+//! `tests/chart/` holds each preset of `helm/transom/ci` as rendered; `tools/chart.sh --check` (in `make lint`) holds
+//! those to the templates, so that nothing here needs helm.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value};
+use transom::api::Kind;
+use transom::config::{Config, Field, Layers};
+
+/// Flags of `transom run` that are no settings.
+const OF_RUN: &[&str] = &["kubernetes"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_yaml::from_str(&text(path)).unwrap()
+}
+
+/// The objects of each preset.
+fn presets() -> BTreeMap<String, Vec<Value>> {
+    let files = std::fs::read_dir(root().join("helm/transom/ci")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = files.map(|name| name.into_string().unwrap().replace("-values.yaml", ""));
+    let objects = |name: &str| {
+        serde_yaml::Deserializer::from_str(&text(format!("tests/chart/{name}.yaml")))
+            .map(|document| Value::deserialize(document).unwrap())
+            .filter(|object| !object.is_null())
+            .collect()
+    };
+    names.map(|name| (name.clone(), objects(&name))).collect()
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+fn workload(objects: &[Value]) -> &Value {
+    objects.iter().find(|object| object["kind"] == "Deployment" || object["kind"] == "DaemonSet").unwrap()
+}
+
+fn pod(objects: &[Value]) -> &Value {
+    &workload(objects)["spec"]["template"]["spec"]
+}
+
+fn container(objects: &[Value]) -> &Value {
+    let containers = pod(objects)["containers"].as_sequence().unwrap();
+    containers.iter().find(|container| container["name"] == "transom").unwrap()
+}
+
+fn texts(value: &Value) -> BTreeSet<&str> {
+    value.as_sequence().into_iter().flatten().map(|value| value.as_str().unwrap()).collect()
+}
+
+fn arguments(objects: &[Value]) -> Vec<(&str, &str)> {
+    let all = container(objects)["args"].as_sequence().unwrap().iter().map(|value| value.as_str().unwrap());
+    all.skip(1)
+        .map(|argument| argument.strip_prefix("--").unwrap())
+        .map(|a| a.split_once('=').unwrap_or((a, "")))
+        .collect()
+}
+
+fn argument<'a>(objects: &'a [Value], flag: &str) -> Option<&'a str> {
+    arguments(objects).into_iter().find_map(|(name, value)| (name == flag).then_some(value))
+}
+
+/// Every rule of every role: of which kind, and (group, resource, verb) each.
+fn permissions(objects: &[Value]) -> BTreeSet<(&str, &str, &str, &str)> {
+    let mut all = BTreeSet::new();
+    for kind in ["ClusterRole", "Role"] {
+        for rule in of_kind(objects, kind).flat_map(|role| role["rules"].as_sequence().unwrap()) {
+            for group in texts(&rule["apiGroups"]) {
+                for resource in texts(&rule["resources"]) {
+                    all.extend(texts(&rule["verbs"]).into_iter().map(|verb| (kind, group, resource, verb)));
+                }
+            }
+        }
+    }
+    all
+}
+
+fn may(objects: &[Value], group: &str, resource: &str, verb: &str) -> bool {
+    permissions(objects).into_iter().any(|(_, g, r, v)| (g, r, v) == (group, resource, verb))
+}
+
+#[test]
+fn every_argument_is_a_setting_with_a_value_that_it_takes() {
+    for (preset, objects) in presets() {
+        assert_eq!(container(&objects)["args"][0], "run", "{preset}");
+        for address in ["10.244.0.7", "fd00:10:244::7"] {
+            let mut layers = Layers::default();
+            for (flag, value) in arguments(&objects).into_iter().filter(|(flag, _)| !OF_RUN.contains(flag)) {
+                let field = Config::FIELDS.iter().find(|field| field.flag() == flag);
+                let field: &Field = field.unwrap_or_else(|| panic!("{preset}: `transom run` has no --{flag}"));
+                layers.set_flag(field, &value.replace("$(POD_IP)", address));
+            }
+            let config = Config::resolve(&layers).unwrap_or_else(|error| panic!("{preset}: {error}"));
+            let port = container(&objects)["ports"][0]["containerPort"].as_u64().unwrap();
+            assert_eq!(config.admin_address.0.ip().to_string(), address, "{preset}");
+            assert_eq!(u64::from(config.admin_address.0.port()), port, "{preset}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_has_time_to_drain() {
+    let drain = Config::default().drain_grace.0 + Config::default().drain_limit.0;
+    for (preset, objects) in presets() {
+        let given = pod(&objects)["terminationGracePeriodSeconds"].as_u64().unwrap();
+        assert!(given >= drain.as_secs() + 10, "{preset}: {given} s for a drain of {drain:?}");
+    }
+}
+
+#[test]
+fn no_role_has_a_wildcard_or_writes_secrets_or_config_maps() {
+    for (preset, objects) in presets() {
+        let permissions = permissions(&objects);
+        assert!(!permissions.is_empty(), "{preset}");
+        for (_, group, resource, verb) in permissions {
+            assert!(![group, resource, verb].contains(&"*"), "{preset}: {group}/{resource} {verb}");
+            if ["secrets", "configmaps", "nodes", "pods", "namespaces"].contains(&resource) {
+                assert!(["get", "list", "watch"].contains(&verb), "{preset}: {verb} {resource}");
+            }
+            assert!(
+                !["bind", "escalate", "impersonate", "deletecollection"].contains(&verb),
+                "{preset}: {verb} {resource}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_kind_can_be_watched_and_its_status_written() {
+    for (preset, objects) in presets() {
+        for kind in Kind::ALL {
+            for verb in ["get", "list", "watch"] {
+                assert!(may(&objects, kind.group(), kind.plural(), verb), "{preset}: {verb} {kind}");
+            }
+            let status = format!("{}/status", kind.plural());
+            assert_eq!(may(&objects, kind.group(), &status, "patch"), kind.has_status(), "{preset}: {status}");
+        }
+        assert!(may(&objects, "coordination.k8s.io", "leases", "update"), "{preset}");
+    }
+}
+
+#[test]
+fn services_are_written_only_where_gateways_get_them_and_nodes_read_only_on_the_host_network() {
+    for (preset, objects) in presets() {
+        let host = argument(&objects, "expose") == Some("host");
+        assert_eq!(pod(&objects)["hostNetwork"].as_bool().unwrap_or(false), host, "{preset}");
+        for (group, resource) in [("", "services"), ("discovery.k8s.io", "endpointslices")] {
+            for verb in ["create", "patch", "delete"] {
+                assert_eq!(may(&objects, group, resource, verb), !host, "{preset}: {verb} {resource}");
+            }
+        }
+        assert_eq!(may(&objects, "", "nodes", "watch"), host, "{preset}");
+        assert_eq!(argument(&objects, "service-template").is_some(), !host, "{preset}");
+    }
+}
+
+#[test]
+fn a_namespaced_install_may_do_nothing_cluster_wide_but_with_what_has_no_namespace() {
+    let objects = &presets()["namespaced"];
+    for (kind, _, resource, verb) in permissions(objects) {
+        if kind == "ClusterRole" {
+            let known = ["gatewayclasses", "gatewayclasses/status", "namespaces", "customresourcedefinitions"];
+            assert!(known.contains(&resource), "{verb} {resource}");
+        }
+    }
+    let watched: BTreeSet<&str> = argument(objects, "namespaces").unwrap().split(',').collect();
+    let roles: BTreeSet<&str> =
+        of_kind(objects, "Role").map(|role| role["metadata"]["namespace"].as_str().unwrap()).collect();
+    assert_eq!(watched, roles);
+}
+
+#[test]
+fn what_is_in_one_namespace_only_is_asked_for_there_only() {
+    for (preset, objects) in presets() {
+        for (kind, _, resource, verb) in permissions(&objects) {
+            assert!(
+                !["pods", "leases"].contains(&resource) || kind == "Role",
+                "{preset}: {verb} {resource} in a {kind}"
+            );
+        }
+    }
+}
+
+#[test]
+fn pods_pass_the_restricted_standard_save_for_the_host_network() {
+    for (preset, objects) in presets() {
+        let (pod, container) = (pod(&objects), container(&objects));
+        let security = &container["securityContext"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{preset}");
+        assert!(pod["securityContext"]["runAsUser"].as_u64().unwrap() > 0, "{preset}");
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{preset}");
+        assert_eq!(security["allowPrivilegeEscalation"], false, "{preset}");
+        assert_eq!(security["readOnlyRootFilesystem"], true, "{preset}");
+        assert_eq!(texts(&security["capabilities"]["drop"]), BTreeSet::from(["ALL"]), "{preset}");
+        let host = pod["hostNetwork"] == true;
+        let added = if host { BTreeSet::from(["NET_BIND_SERVICE"]) } else { BTreeSet::new() };
+        assert_eq!(texts(&security["capabilities"]["add"]), added, "{preset}");
+        assert!(pod["hostPID"].is_null() && pod["hostIPC"].is_null(), "{preset}");
+        for volume in pod["volumes"].as_sequence().unwrap() {
+            assert!(!volume["emptyDir"].is_null() || !volume["configMap"].is_null(), "{preset}: {volume:?}");
+        }
+        if host {
+            assert_eq!(pod["dnsPolicy"], "ClusterFirstWithHostNet", "{preset}");
+            assert_eq!(workload(&objects)["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"], 0, "{preset}");
+        }
+    }
+}
+
+#[test]
+fn the_pod_selector_selects_the_pods() {
+    for (preset, objects) in presets() {
+        let labels = workload(&objects)["spec"]["template"]["metadata"]["labels"].as_mapping().unwrap().clone();
+        let selector = argument(&objects, "pod-selector").unwrap();
+        let asked: Mapping =
+            selector.split(',').map(|pair| pair.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
+        assert_eq!(&asked, workload(&objects)["spec"]["selector"]["matchLabels"].as_mapping().unwrap(), "{preset}");
+        assert!(asked.iter().all(|(key, value)| labels.get(key) == Some(value)), "{preset}");
+    }
+}
+
+#[test]
+fn two_installs_share_nothing_in_the_cluster() {
+    let presets = presets();
+    let (dmz, lan) = (&presets["bare-metal-dmz"], &presets["bare-metal-lan"]);
+    for flag in ["controller-name", "admin-address", "pod-selector"] {
+        assert_ne!(argument(dmz, flag), argument(lan, flag), "--{flag}");
+    }
+    let identities = |objects: &[Value]| -> BTreeSet<String> {
+        let named = |o: &Value| format!("{:?} {:?}/{:?}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]);
+        objects.iter().map(named).collect()
+    };
+    assert_eq!(identities(dmz).intersection(&identities(lan)).next(), None);
+    for objects in presets.values() {
+        for class in of_kind(objects, "GatewayClass") {
+            assert_eq!(class["spec"]["controllerName"].as_str(), argument(objects, "controller-name"));
+        }
+    }
+}
+
+#[test]
+fn our_own_crds_come_with_the_chart_and_are_those_of_config() {
+    let names = |folder: &str| -> BTreeSet<_> {
+        std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    assert_eq!(names("config/crd"), names("helm/transom/crds"));
+    for name in names("config/crd") {
+        let (ours, shipped) = (Path::new("config/crd").join(&name), Path::new("helm/transom/crds").join(&name));
+        assert_eq!(text(&ours), text(&shipped), "cp {} {}", ours.display(), shipped.display());
+    }
+}
+
+#[test]
+fn chart_and_program_have_one_version() {
+    let chart = yaml("helm/transom/Chart.yaml");
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+/// The keys that the schema knows by name, as the paths of values: blocks of ours, not of Kubernetes.
+fn known(schema: &serde_json::Value, node: &serde_json::Value, path: &str, into: &mut BTreeSet<String>) {
+    let node = match node["$ref"].as_str() {
+        Some(reference) => &schema["definitions"][reference.trim_start_matches("#/definitions/")],
+        None => node,
+    };
+    let properties = node["properties"].as_object();
+    // probes: what Kubernetes has a default for need not stand in values.yaml
+    if properties.is_none() || path.ends_with("Probe") || ["updateStrategy", "gateway.infrastructure"].contains(&path) {
+        into.insert(path.to_owned());
+        return;
+    }
+    assert_eq!(node["additionalProperties"], false, "{path}: unknown keys must be refused");
+    for (name, node) in properties.unwrap() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        known(schema, node, &path, into);
+    }
+}
+
+#[test]
+fn schema_and_values_know_the_same_keys_and_each_is_documented() {
+    let schema: serde_json::Value = serde_json::from_str(&text("helm/transom/values.schema.json")).unwrap();
+    let mut known_keys = BTreeSet::new();
+    known(&schema, &schema, "", &mut known_keys);
+    known_keys.remove("global"); // helm's own
+    let documented: BTreeSet<String> = documentation().into_iter().map(|line| line.path).collect();
+    assert_eq!(documented, known_keys);
+}
+
+/// A line of the README.
+struct Documented {
+    path: String,
+    words: String,
+    default: Value,
+}
+
+/// What stands behind `# --` in values.yaml, with the path and default of the key beneath it.
+fn documentation() -> Vec<Documented> {
+    let values = text("helm/transom/values.yaml");
+    let defaults = yaml("helm/transom/values.yaml");
+    let mut path: Vec<&str> = Vec::new();
+    let mut words = None;
+    let mut lines = Vec::new();
+    for line in values.lines() {
+        let (depth, rest) = ((line.len() - line.trim_start().len()) / 2, line.trim_start());
+        if let Some(said) = rest.strip_prefix("# -- ") {
+            words = Some(said.to_owned());
+        } else if let Some((key, _)) = rest.split_once(':').filter(|_| !rest.starts_with(['#', '-'])) {
+            path.truncate(depth);
+            path.push(key);
+            if let Some(words) = words.take() {
+                let default = path.iter().fold(&defaults, |value, key| &value[*key]).clone();
+                lines.push(Documented { path: path.join("."), words, default });
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_readme_is_made_of_the_values() {
+    const BEGIN: &str = "<!-- values: made by `UPDATE_CHART=1 cargo test --test chart` -->\n";
+    let path = root().join("helm/transom/README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, _) = readme.split_once(BEGIN).unwrap();
+    let mut made = format!("{before}{BEGIN}\n| value | default | what |\n|---|---|---|\n");
+    for Documented { path, words, default } in documentation() {
+        let default = serde_json::to_string(&default).unwrap();
+        made.push_str(&format!("| `{path}` | `{default}` | {} |\n", words.replace('|', "\\|")));
+    }
+    if std::env::var_os("UPDATE_CHART").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let other = readme.lines().zip(made.lines()).find(|(kept, made)| kept != made);
+    assert!(readme == made, "helm/transom/README.md is not made of values.yaml, refresh with make chart: {other:?}");
+}

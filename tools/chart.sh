@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Lints the chart, renders each preset into tests/chart, and asks for what must be refused. With --check nothing is
+# written: what would change is an error. What the rendered objects must hold is in tests/chart.rs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+helm() { tools/helm.sh "$@"; }
+chart=helm/transom
+kept=tests/chart
+rendered=$(mktemp -d)
+trap 'rm -rf "$rendered"' EXIT
+
+# Each preset as its own file says to install it.
+render() {
+  local preset=$1 release namespace
+  read -r release namespace < <(sed -nE 's/^#   helm install ([^ ]+) .* -n ([^ ]+) .*/\1 \2/p' "$chart/ci/$preset-values.yaml")
+  # helm versions differ in blank lines
+  helm template "$release" "$chart" -n "$namespace" -f "$chart/ci/$preset-values.yaml" | sed '/^$/d' >"$rendered/$preset.yaml"
+  helm install "$release" "$chart" -n "$namespace" -f "$chart/ci/$preset-values.yaml" --dry-run=client |
+    sed '1,/^NOTES:$/d' >"$rendered/$preset.notes.txt"
+}
+
+for values in "$chart"/ci/*-values.yaml; do
+  helm lint --strict --quiet "$chart" -f "$values"
+  render "$(basename "$values" -values.yaml)"
+done
+
+# Values, and what the refusal must name.
+refused=0
+while IFS='|' read -r values words; do
+  case $values in '' | \#*) continue ;; esac
+  read -ra flags <<<"$values"
+  if message=$(helm template transom "$chart" "${flags[@]/#/--set=}" 2>&1 >/dev/null); then
+    echo "chart: $values is not refused" >&2
+    exit 1
+  fi
+  grep -qF -- "$words" <<<"$message" || {
+    printf 'chart: %s is refused without "%s":\n%s\n' "$values" "$words" "$message" >&2
+    exit 1
+  }
+  refused=$((refused + 1))
+done <"$kept/refused.txt"
+[ "$refused" -gt 0 ]
+
+if [ "${1:-}" = --check ]; then
+  diff -ru --exclude=refused.txt "$kept" "$rendered" || {
+    echo "chart: tests/chart is not what the chart renders; if the change is meant: make chart" >&2
+    exit 1
+  }
+else
+  rm -f "$kept"/*.yaml "$kept"/*.notes.txt
+  cp "$rendered"/* "$kept/"
+fi
+echo "chart: $(ls "$chart"/ci | wc -l) presets linted and rendered, $refused sets of values refused"
