@@ -102,7 +102,7 @@ settings! {
     service_template: FilePath = "", Serving;
     /// Which pods of the own namespace ($POD_NAMESPACE) serve as this one does, by label. A Gateway is programmed once
     /// every ready one of them serves it. None: this process stands alone.
-    pod_selector: Selector = "", Serving;
+    pod_selector: Selector = "", Translating;
     /// Where the last good state of a cluster is kept, to start from while its API server is away.
     state_file: FilePath = "", Serving;
     /// Where the admin server listens: /livez, /readyz, /metrics, /config and /explain. It has no authentication.

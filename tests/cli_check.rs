@@ -322,11 +322,3 @@ fn another_controller_name_makes_the_class_anothers() {
     let run = folder.run(&["check", "-f", ".", "-o", "yaml", "--controller-name", "other.example/c"]);
     assert!(!run.out.contains("Programmed"), "{}", run.out);
 }
-
-#[test]
-fn what_is_not_in_this_version_says_so() {
-    let folder = Folder::new();
-    let run = folder.run(&["check", "--kubernetes"]);
-    assert_eq!(run.code, 2);
-    assert!(run.err.contains("not in this version"), "{run:?}");
-}

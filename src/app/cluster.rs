@@ -77,7 +77,8 @@ pub fn own_name() -> String {
 }
 
 /// A Lease of each controllerName: two installs do not compete.
-fn lease_name(controller_name: &str) -> String {
+#[must_use]
+pub fn lease_name(controller_name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     format!("transom-{}", controller_name.chars().map(plain).collect::<String>())
 }

@@ -38,6 +38,8 @@ use crate::snapshot::Publisher;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
 use crate::translate::{Binds, Origin};
 
+pub use cluster::lease_name;
+
 use cluster::Member;
 use objects::Objects;
 
@@ -51,7 +53,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// Input that cannot be read; the admin address or every listener that cannot be had.
+/// Input that cannot be read; the admin address that cannot be had; without a cluster, every listener that cannot.
 pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     start_log(&config)?;
     privilege::take_up_low_ports();
@@ -108,7 +110,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     tasks.spawn(objects.follow(events, telemetry.clone(), stop.clone()));
 
     let drain = tokio::select! {
-        settled = ready::settle(&view, proxy.bound()) => {
+        settled = ready::settle(&view, proxy.bound(), &sources) => {
             settled?;
             ready::announce(&view, admin_address, &sources)?;
             signals.next().await

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::watch::View;
 use crate::api::{Object, Sighting};
-use crate::cli::{Failure, Sources};
-use crate::config::{Config, Selector};
+use crate::cli::{Failure, Sources, selectors};
+use crate::config::Config;
 use crate::controller::Report;
 use crate::echo::{self, Echo};
 use crate::quickstart::{self, EchoBackend, Refusal, Standins};
@@ -176,17 +176,6 @@ fn concerns(event: &Event, refusal: &Refusal) -> bool {
         Event::Apply(object) => object.kind() == refusal.object.kind && object.key() == refusal.object.key,
         Event::Delete(object) => *object == refusal.object,
         Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) => false,
-    }
-}
-
-/// Which objects of a cluster are seen.
-fn selectors(config: &Config) -> Selectors {
-    let text = |selector: &Selector| selector.given().map(str::to_owned);
-    Selectors {
-        gateway_classes: text(&config.gateway_class_selector),
-        gateways: text(&config.gateway_selector),
-        routes: text(&config.route_selector),
-        namespaces: config.namespaces.0.clone(),
     }
 }
 

@@ -1,4 +1,6 @@
-//! The moment when the first snapshot is served: exit if nothing could be bound, else tell what is served.
+//! The moment when the first snapshot is served: tell what is served, or exit if files ask for ports and none can be
+//! had. In a cluster nothing that an object says ends the process: objects come and go, and what cannot be bound
+//! stands in their statuses (docs/decisions).
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -14,8 +16,12 @@ use crate::proxy::{BindState, BoundAddresses};
 /// Waits until every address of the first snapshot was tried, and the objects were judged by the outcome.
 ///
 /// # Errors
-/// There are addresses to bind and none could be had.
-pub async fn settle(view: &View, mut bound: channel::Receiver<BoundAddresses>) -> Result<(), Failure> {
+/// Files or the quick start ask for addresses and none could be had.
+pub async fn settle(
+    view: &View,
+    mut bound: channel::Receiver<BoundAddresses>,
+    sources: &Sources,
+) -> Result<(), Failure> {
     let mut report = view.report.clone();
     let _ = report.wait_for(|report| report.generation > 0).await;
     let wanted: Vec<SocketAddr> = view.reader.current().binds.keys().copied().collect();
@@ -24,7 +30,7 @@ pub async fn settle(view: &View, mut bound: channel::Receiver<BoundAddresses>) -
     }
     let tried = bound.wait_for(|bound| wanted.iter().all(|address| bound.contains_key(address))).await;
     let refused = tried.map(|bound| refusals(&bound)).unwrap_or_default();
-    if refused.len() == wanted.len() {
+    if refused.len() == wanted.len() && !matches!(sources, Sources::Kubernetes(_)) {
         let mut message = "no listener could be bound".to_owned();
         for (address, why) in refused {
             let _ = write!(message, "\n  {address}: {why}");

@@ -1,4 +1,4 @@
-//! One thing to tell a person about the objects of files, with the place where it stands.
+//! One thing to tell a person about objects: those of files with the place where it stands, or those of a cluster.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -87,11 +87,8 @@ impl Told<'_> {
             all.push(lines.place(&refusal.object, &field, Severity::Problem, "Annotation", &refusal.message));
         }
         for finding in self.findings {
-            let severity = match finding.severity {
-                translate::Severity::Problem => Severity::Problem,
-                translate::Severity::Note => Severity::Note,
-            };
-            all.push(lines.place(&finding.object, &finding.field, severity, &finding.reason, &finding.message));
+            let Finding { object, field, severity, reason, message } = finding;
+            all.push(lines.place(object, field, Severity::from(*severity), reason, message));
         }
         all.sort();
         all.dedup();
@@ -170,6 +167,15 @@ impl Lines<'_> {
     }
 }
 
+impl From<translate::Severity> for Severity {
+    fn from(severity: translate::Severity) -> Self {
+        match severity {
+            translate::Severity::Problem => Severity::Problem,
+            translate::Severity::Note => Severity::Note,
+        }
+    }
+}
+
 impl Severity {
     /// The word in front of a message.
     #[must_use]
@@ -182,6 +188,29 @@ impl Severity {
 }
 
 impl Diagnostic {
+    /// What the translator found in an object of a cluster, which stands in no file.
+    #[must_use]
+    pub fn of_finding(finding: &Finding) -> Diagnostic {
+        let Finding { object, field, severity, reason, message } = finding;
+        Diagnostic {
+            field: field.clone(),
+            ..Diagnostic::new(object, Severity::from(*severity), reason, message.clone())
+        }
+    }
+
+    /// Of something in a cluster, as a whole: an object, or whatever its words name.
+    pub fn new(object: impl fmt::Display, severity: Severity, reason: &str, message: String) -> Diagnostic {
+        Diagnostic {
+            file: None,
+            line: None,
+            severity,
+            object: object.to_string(),
+            field: String::new(),
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+
     /// `file:line`, as compilers print it and editors read it; empty where no file is known.
     #[must_use]
     pub fn place(&self) -> String {

@@ -5,6 +5,7 @@
 //! file could not be had. Every subcommand that judges manifests does so through the translator and router that
 //! serve traffic. This room does not know how serving works: it hands [`Sources`] and a [`Config`] to `app`.
 
+mod access;
 mod check;
 mod completion;
 mod curl;
@@ -13,6 +14,7 @@ mod echo;
 pub mod explain;
 #[cfg(test)]
 mod fixture;
+mod given;
 pub mod outcome;
 mod paint;
 mod routes;
@@ -20,9 +22,11 @@ pub mod run;
 pub mod served;
 mod settings;
 mod sources;
+mod status;
 mod table;
 pub mod version;
 mod view;
+mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,7 +37,7 @@ use crate::config::Config;
 
 pub use outcome::{Failure, Outcome};
 pub use run::Sources;
-pub use sources::translating;
+pub use sources::{selectors, translating};
 
 /// What serves: `app::run`. It returns when the process is to end.
 pub type Serve = fn(Config, Sources) -> Result<Outcome, Failure>;
@@ -53,6 +57,7 @@ enum Command {
     Check(check::Arguments),
     Explain(explain::Arguments),
     Routes(routes::Arguments),
+    Status(status::Arguments),
     Echo(echo::Arguments),
     Completion(completion::Arguments),
     Version(version::Arguments),
@@ -73,6 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, serve: Serve) -> Exit
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Routes(arguments) => routes::run(&arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Echo(arguments) => echo::run(&arguments),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),

@@ -1,13 +1,11 @@
 //! `transom routes`: the routing table of each listener, in order of precedence.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
+use super::given::Given;
 use super::outcome::{Form, json, show};
 use super::paint::Paint;
 use super::settings::TranslatingSettings;
-use super::sources::Loaded;
 use super::table::Table;
 use super::view::{self, AnswerView, BackendView, FilterView, MatchView, RetryView, RouteView, RuleView, TimeoutsView};
 use super::{Failure, Outcome};
@@ -16,13 +14,8 @@ use crate::snapshot::{Listener, Rule, RuleIndex, Snapshot};
 /// Print the routing table in order of precedence: of two rows that take a request, the upper one answers it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Files (.yaml, .yml, .json) and folders of Kubernetes objects; - is standard input.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1.., required = true)]
-    filename: Vec<PathBuf>,
-
-    /// Descend into folders of folders.
-    #[arg(short = 'R', long)]
-    recursive: bool,
+    #[command(flatten)]
+    given: Given,
 
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
@@ -75,7 +68,7 @@ pub struct Row {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let config = arguments.settings.resolve()?;
-    let loaded = Loaded::read(&arguments.filename, arguments.recursive, &config)?;
+    let loaded = arguments.given.read(&config)?;
     loaded.refuse_unreadable()?;
     let rows = rows(&loaded.translation.snapshot);
     show(&match arguments.output {

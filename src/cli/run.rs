@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use super::access::ClusterAccess;
 use super::settings::ServingSettings;
 use super::{Failure, Outcome, Serve, outcome};
 use crate::quickstart;
@@ -39,24 +40,6 @@ pub struct Arguments {
     access: ClusterAccess,
 }
 
-/// Which cluster is meant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
-pub struct ClusterAccess {
-    /// The kubeconfig file to use instead of the service account or $KUBECONFIG.
-    #[arg(long, value_name = "FILE", requires = "kubernetes")]
-    kubeconfig: Option<PathBuf>,
-
-    /// The context of the kubeconfig to use instead of its current one.
-    #[arg(long, value_name = "NAME", requires = "kubernetes")]
-    context: Option<String>,
-}
-
-impl From<ClusterAccess> for Access {
-    fn from(given: ClusterAccess) -> Self {
-        Access { kubeconfig: given.kubeconfig, context: given.context }
-    }
-}
-
 /// Where the objects to serve come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sources {
@@ -77,11 +60,12 @@ pub(super) fn run(arguments: Arguments, serve: Serve) -> Result<Outcome, Failure
     if let Some(path) = &arguments.write_quickstart {
         return write_quickstart(path);
     }
+    let access = arguments.access.only_with(arguments.kubernetes)?;
     let config = arguments.settings.resolve()?;
-    let sources = match arguments.filename {
-        _ if arguments.kubernetes => Sources::Kubernetes(arguments.access.into()),
-        paths if paths.is_empty() => Sources::QuickStart,
-        paths => Sources::Files { paths, recursive: arguments.recursive },
+    let sources = match (access, arguments.filename) {
+        (Some(access), _) => Sources::Kubernetes(access),
+        (None, paths) if paths.is_empty() => Sources::QuickStart,
+        (None, paths) => Sources::Files { paths, recursive: arguments.recursive },
     };
     serve(config, sources)
 }

@@ -1,37 +1,49 @@
-//! Manifests, read once and translated: what `check`, `explain` and `routes` judge by.
+//! Objects, read once and translated: what `check`, `explain` and `routes` judge by.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, Severity, Told};
-use super::{Failure, outcome};
+use super::{Failure, access, outcome};
 use crate::api::ObjectRef;
-use crate::config::{Config, Expose};
+use crate::config::{Config, Expose, Selector};
 use crate::quickstart::Standins;
-use crate::source::file::{Cause, FileProblem, FileSource, Provenance};
+use crate::source::file::{Cause, FileProblem, FileSource};
+use crate::source::kubernetes::once::Once;
+use crate::source::kubernetes::{Access, Selectors};
 use crate::source::manifest::{self, Keep};
-use crate::store::{Change, Event, Resources};
+use crate::store::{Batch, Change, Resources};
 use crate::translate::{self, Binds, Exposure, Fleet, Origin, Settings, Translation};
 
 /// Stands for the address of an echo backend, which has one only while it runs.
 pub const UNSTARTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// What files say, and what was made of it.
+/// What files or a cluster say, and what was made of it.
 #[derive(Debug)]
 pub struct Loaded {
     /// Made by the translator that serves traffic, as if every address could be bound.
     pub translation: Translation,
     /// Everything that is wrong or worth knowing, sorted by place.
     pub diagnostics: Vec<Diagnostic>,
-    /// Files and documents that could not be read, each with the reason.
+    /// What could not be read, each with the reason: files and documents, or kinds of a cluster.
     pub unreadable: Vec<String>,
-    /// How many files were read.
-    pub files: usize,
-    written: BTreeMap<ObjectRef, Value>,
-    provenance: Provenance,
+    /// Objects as they were written, in the order of their files; of a cluster, those that may have a status.
+    pub written: Vec<(ObjectRef, Value)>,
+    /// How many objects were read.
+    pub objects: usize,
+    /// Where they were read.
+    pub read_from: ReadFrom,
+}
+
+/// Where objects were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// So many files.
+    Files(usize),
+    /// A cluster.
+    Cluster,
 }
 
 impl Loaded {
@@ -44,9 +56,7 @@ impl Loaded {
         let (source, mut files) = opened.map_err(|error| Failure::WrongUse(error.to_string()))?;
         let refusals = Standins::new().complete(&mut files.batch, &mut |_| Ok(UNSTARTED));
 
-        let mut resources = Resources::default();
-        apply(&mut resources, files.batch);
-        let translation = translate::translate(&resources, &translating(config, Origin::Files, Binds::Assumed));
+        let translation = translated(files.batch, &translating(config, Origin::Files, Binds::Assumed));
         let provenance = source.provenance();
         let told = Told {
             files: &files.problems,
@@ -56,28 +66,45 @@ impl Loaded {
             provenance: &provenance,
             once: &files.once,
         };
+        let mut written: Vec<_> = files.texts.into_iter().collect();
+        written.sort_by_cached_key(|(object, _)| provenance.find(object));
         Ok(Loaded {
             diagnostics: told.diagnostics(),
             unreadable: files.problems.iter().filter(|problem| is_unreadable(problem)).map(words).collect(),
-            files: files.files,
-            written: files.texts,
-            provenance,
+            objects: written.len(),
+            read_from: ReadFrom::Files(files.files),
+            written,
             translation,
         })
     }
 
-    /// Objects as they were written, in the order of their files.
-    #[must_use]
-    pub fn written(&self) -> Vec<(ObjectRef, Value)> {
-        let mut all: Vec<_> = self.written.iter().collect();
-        all.sort_by_key(|(object, _)| self.provenance.find(object));
-        all.into_iter().map(|(object, value)| (object.clone(), value.clone())).collect()
+    /// Reads a cluster.
+    ///
+    /// # Errors
+    /// No way to it, or no answer.
+    pub fn of_cluster(access: &Access, config: &Config) -> Result<Loaded, Failure> {
+        let selectors = selectors(config);
+        let once = access::ask(access, async |connection| connection.read(&selectors).await)?;
+        Ok(Loaded::of_once(once, config))
     }
 
-    /// How many objects were read.
-    #[must_use]
-    pub fn objects(&self) -> usize {
-        self.written.len()
+    /// Translates a cluster that was read.
+    pub fn of_once(once: Once, config: &Config) -> Loaded {
+        let objects = once.batch.len();
+        let translation = translated(once.batch, &translating(config, Origin::Kubernetes, Binds::Assumed));
+        let mut diagnostics: Vec<_> = translation.findings.iter().map(Diagnostic::of_finding).collect();
+        diagnostics.extend(once.unreadable.into_iter().map(|(object, why)| {
+            Diagnostic::new(object, Severity::Problem, "Unreadable", format!("cannot be read and is not served: {why}"))
+        }));
+        diagnostics.sort();
+        Loaded {
+            translation,
+            diagnostics,
+            unreadable: once.refused.iter().map(ToString::to_string).collect(),
+            written: once.written.into_iter().collect(),
+            objects,
+            read_from: ReadFrom::Cluster,
+        }
     }
 
     /// Whether everything could be read: what follows from the rest alone may not be what was meant.
@@ -96,7 +123,11 @@ impl Loaded {
         let problems = self.diagnostics.iter().filter(|d| d.severity == Severity::Problem).count();
         if problems > 0 {
             let them = if problems == 1 { "1 problem".to_owned() } else { format!("{problems} problems") };
-            outcome::aside(&format!("note: the manifests have {them}; see: transom check"));
+            let (whose, flag) = match self.read_from {
+                ReadFrom::Files(_) => ("the manifests have", ""),
+                ReadFrom::Cluster => ("the objects have", " --kubernetes"),
+            };
+            outcome::aside(&format!("note: {whose} {them}; see: transom check{flag}"));
         }
     }
 }
@@ -121,11 +152,23 @@ pub fn translating(config: &Config, origin: Origin, binds: Binds) -> Settings {
     }
 }
 
-fn apply(resources: &mut Resources, batch: Vec<Event>) {
-    let mut change = Change::default();
+/// Which objects of a cluster are seen.
+pub fn selectors(config: &Config) -> Selectors {
+    let text = |selector: &Selector| selector.given().map(str::to_owned);
+    Selectors {
+        gateway_classes: text(&config.gateway_class_selector),
+        gateways: text(&config.gateway_selector),
+        routes: text(&config.route_selector),
+        namespaces: config.namespaces.0.clone(),
+    }
+}
+
+fn translated(batch: Batch, settings: &Settings) -> Translation {
+    let (mut resources, mut change) = (Resources::default(), Change::default());
     for event in batch {
         resources.apply(event, &mut change);
     }
+    translate::translate(&resources, settings)
 }
 
 /// Whether nothing could be made of a file or document, not even whose it is: no YAML, no UTF-8, no permission.

@@ -45,6 +45,7 @@ use mirror::{Content, Mirrors, Source};
 use serving::WorkerState;
 use upstream::headers::{self, ClientSide};
 
+pub use listener::refusal;
 pub use listener::{BindState, BoundAddresses};
 pub use settings::Settings;
 pub use start::{Drained, Proxy, start};

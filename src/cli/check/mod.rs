@@ -1,42 +1,37 @@
-//! `transom check`: everything the translator would report, without serving.
+//! `transom check`: everything the translator would report, without serving; of a cluster also whether it is fit.
 
 mod objects;
-mod written;
+mod preflight;
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::diagnostic::{Diagnostic, Severity};
+use super::diagnostic::Severity;
+use super::given::Given;
 use super::outcome::{aside, json, show};
 use super::paint::Paint;
 use super::settings::TranslatingSettings;
-use super::sources::Loaded;
+use super::sources::{Loaded, ReadFrom};
 use super::{Failure, Outcome};
 
-/// Report everything that is wrong with manifests, without serving them.
+use preflight::Preflight;
+
+/// Report everything that is wrong with manifests, or with a cluster, without serving.
 ///
-/// The judge is the translator that serves traffic, after the rules of the Gateway API's own schema. Exit code 0
-/// means clean, 1 that there are problems, 2 that there was something that could not be read.
+/// The judge is the translator that serves traffic; for files after the rules of the Gateway API's own schema. Of a
+/// cluster it is also told what `transom run --kubernetes` with the same settings would meet: CRDs, permissions, ports
+/// of this machine, classes, and what is ignored and why. Exit code 0 means clean, 1 that there are problems, 2 that
+/// there was something that could not be read.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Files (.yaml, .yml, .json) and folders of Kubernetes objects; - is standard input.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
-    filename: Vec<PathBuf>,
-
-    /// Descend into folders of folders.
-    #[arg(short = 'R', long)]
-    recursive: bool,
+    #[command(flatten)]
+    given: Given,
 
     /// Form of the answer: what is wrong, as text or as a JSON list; or every object with the status that a cluster
-    /// would show, as YAML.
+    /// would show, as YAML; of a cluster, every object that may have one.
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
-
-    /// Check a cluster (not in this version).
-    #[arg(long, hide = true)]
-    kubernetes: bool,
 
     #[command(flatten)]
     settings: TranslatingSettings,
@@ -50,17 +45,17 @@ enum Form {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    if arguments.kubernetes {
-        let message = "check --kubernetes is not in this version; give the manifests with -f PATH";
-        return Err(Failure::WrongUse(message.to_owned()));
-    }
-    if arguments.filename.is_empty() {
-        return Err(Failure::WrongUse("nothing to check; give files and folders with -f PATH".to_owned()));
-    }
     let config = arguments.settings.resolve()?;
-    let loaded = Loaded::read(&arguments.filename, arguments.recursive, &config)?;
+    let (loaded, head) = match arguments.given.access()? {
+        Some(access) => {
+            let preflight = Preflight::of(&access, &config)?;
+            let head = preflight.head(Paint::for_stdout());
+            (preflight.loaded, head)
+        }
+        None => (arguments.given.read(&config)?, String::new()),
+    };
     match arguments.output {
-        Form::Text => show(&text(&loaded, Paint::for_stdout()))?,
+        Form::Text => show(&format!("{head}{}", text(&loaded, Paint::for_stdout())))?,
         Form::Json => show(&json(&loaded.diagnostics))?,
         Form::Yaml => {
             show(&objects::yaml(&loaded, config.controller_name.as_str()))?;
@@ -70,7 +65,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             }
         }
     }
-    loaded.refuse_unreadable()?;
+    // of a cluster, what may not be read is a problem among others
+    if !arguments.given.kubernetes {
+        loaded.refuse_unreadable()?;
+    }
     let clean = loaded.diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Note);
     Ok(if clean { Outcome::Fine } else { Outcome::No })
 }
@@ -86,16 +84,20 @@ fn text(loaded: &Loaded, paint: Paint) -> String {
         let lead = if place.is_empty() { String::new() } else { format!("{place}: ") };
         let _ = writeln!(text, "{lead}{word}: {}", diagnostic.words());
     }
-    text.push_str(&summary(&loaded.diagnostics, loaded.objects(), loaded.files));
+    text.push_str(&summary(loaded));
     text
 }
 
-fn summary(diagnostics: &[Diagnostic], objects: usize, files: usize) -> String {
+fn summary(Loaded { diagnostics, objects, read_from, .. }: &Loaded) -> String {
     let of = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     let (problems, notes) = (of(Severity::Problem), of(Severity::Note));
     let problems = if problems == 0 { "no problems".to_owned() } else { count(problems, "problem") };
     let notes = if notes == 0 { String::new() } else { format!(", {}", count(notes, "note")) };
-    format!("{problems}{notes} ({} in {})\n", count(objects, "object"), count(files, "file"))
+    let place = match read_from {
+        ReadFrom::Files(files) => count(*files, "file"),
+        ReadFrom::Cluster => "the cluster".to_owned(),
+    };
+    format!("{problems}{notes} ({} in {place})\n", count(*objects, "object"))
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::written;
 use crate::api::{Kind, ObjectRef};
 use crate::cli::sources::Loaded;
+use crate::cli::yaml;
 use crate::status::merge;
 
 const REDACTED: &str = "<redacted>";
@@ -15,10 +15,10 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub fn yaml(loaded: &Loaded, controller: &str) -> String {
     let mut text = String::new();
     let now = merge::now();
-    for (object, given) in loaded.written() {
+    for (object, given) in &loaded.written {
         let statuses = &loaded.translation.statuses;
-        let value = shown(&object, given, |written| merge::merged(&object, written, statuses, controller, &now));
-        text.push_str(&written::document(&value));
+        let status = |written: Option<&Value>| merge::merged(object, written, statuses, controller, &now);
+        text.push_str(&yaml::document(&shown(object, given.clone(), status)));
     }
     text
 }

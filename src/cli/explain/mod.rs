@@ -7,10 +7,10 @@ mod text;
 
 use std::path::PathBuf;
 
+use super::given::Given;
 use super::outcome::{Form, json, show};
 use super::paint::Paint;
 use super::settings::TranslatingSettings;
-use super::sources::Loaded;
 use super::{Failure, Outcome};
 use crate::snapshot::Snapshot;
 
@@ -22,7 +22,7 @@ pub use request::Asked;
 /// Nothing is sent. The routing table and the search are those that serve traffic.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "transom explain METHOD URL [-H 'name: value']… (-f PATH… [-R] | --admin URL) [-o text|json]"
+    override_usage = "transom explain METHOD URL [-H 'name: value']… (-f PATH… [-R] | --kubernetes | --admin URL) [-o text|json]"
 )]
 pub struct Arguments {
     /// Method and URL; a URL without port means port 80 or 443, and a port may be the listener's or the bound one.
@@ -33,21 +33,12 @@ pub struct Arguments {
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     header: Vec<String>,
 
-    /// Files (.yaml, .yml, .json) and folders of Kubernetes objects; - is standard input.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
-    filename: Vec<PathBuf>,
-
-    /// Descend into folders of folders.
-    #[arg(short = 'R', long)]
-    recursive: bool,
+    #[command(flatten)]
+    given: Given,
 
     /// Ask a running Transom by the address of its admin server, as http://127.0.0.1:15000.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["filename", "recursive"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["filename", "recursive", "kubernetes"])]
     admin: Option<String>,
-
-    /// Ask about the objects of an API server (not in this version).
-    #[arg(long, hide = true)]
-    kubernetes: bool,
 
     /// Form of the answer.
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
@@ -57,12 +48,10 @@ pub struct Arguments {
     settings: TranslatingSettings,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
-    if arguments.kubernetes {
-        let message = "explain --kubernetes is not in this version; give the manifests with -f PATH";
-        return Err(Failure::WrongUse(message.to_owned()));
-    }
-    let (request, paths) = untangle(arguments.request, arguments.filename);
+pub(super) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
+    let given = &mut arguments.given;
+    let request;
+    (request, given.filename) = untangle(arguments.request, std::mem::take(&mut given.filename));
     let [method, url] = request.as_slice() else {
         let message = "no request to explain; give METHOD and URL, as: GET http://localhost/";
         return Err(Failure::WrongUse(message.to_owned()));
@@ -70,12 +59,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let asked = Asked::read(method, url, &arguments.header)?;
     let (explanation, loaded) = if let Some(admin) = &arguments.admin {
         (remote::ask(admin, method, url, &arguments.header)?, None)
-    } else if paths.is_empty() {
-        let message = "no objects to explain it by; give them with -f PATH, or a running Transom with --admin URL";
-        return Err(Failure::WrongUse(message.to_owned()));
     } else {
-        let config = arguments.settings.resolve()?;
-        let loaded = Loaded::read(&paths, arguments.recursive, &config)?;
+        let loaded = given.read(&arguments.settings.resolve()?)?;
         loaded.refuse_unreadable()?;
         (Explanation::of(&loaded.translation.snapshot, &asked), Some(loaded))
     };

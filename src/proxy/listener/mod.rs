@@ -20,6 +20,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+pub use socket::refusal;
+
 use accept::Signals;
 use socket::Neighbours;
 use tls::TlsConfigs;

@@ -31,6 +31,19 @@ pub fn open(address: SocketAddr, count: usize, neighbours: Neighbours) -> io::Re
     }
 }
 
+/// Why an address cannot be bound now, for a person; `None` if it can. Nothing is accepted on it meanwhile, and what
+/// other processes of this user accept on it goes on.
+#[must_use]
+pub fn refusal(address: SocketAddr) -> Option<String> {
+    match bound(address, Sharing::Shared) {
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && lacks_ipv6(&error) => {
+            bound((Ipv4Addr::UNSPECIFIED, address.port()).into(), Sharing::Shared).err()
+        }
+        outcome => outcome.err(),
+    }
+    .map(|error| explain(&error))
+}
+
 fn open_exactly(address: SocketAddr, count: usize, neighbours: Neighbours) -> io::Result<Vec<TcpListener>> {
     if neighbours == Neighbours::None {
         // SO_REUSEPORT lets a second process of the same user share the port in silence. A socket without it is

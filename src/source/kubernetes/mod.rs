@@ -4,16 +4,23 @@
 //! cluster is never served. `table` says what is watched, `served` which version of it the cluster has, `watch`
 //! follows one kind in one scope, `picture` (pure) says what that changes. Nothing here knows what an object means.
 //!
+//! `once` lists instead of watching, for commands that answer and end; `survey` and `permission` ask what the cluster
+//! has and allows.
+//!
 //! A kind whose CRD is not there counts as empty, and is looked for again until it is. A watch that is lost keeps
 //! what it had shown.
 
+pub mod once;
+pub mod permission;
 mod picture;
 mod served;
+pub mod survey;
 mod table;
 mod watch;
 
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tokio::sync::mpsc;
@@ -43,6 +50,8 @@ pub struct Access {
     pub kubeconfig: Option<std::path::PathBuf>,
     /// A context of the file; none is its current one.
     pub context: Option<String>,
+    /// A user to ask as, who the own user may act for; none is the own user.
+    pub impersonate: Option<String>,
 }
 
 /// Which objects are seen at all. Label selectors as Kubernetes writes them; none is every object.
@@ -84,6 +93,9 @@ pub enum AccessError {
     /// Neither a service account nor a kubeconfig.
     #[error("no cluster: {0}")]
     Infer(#[from] kube::config::InferConfigError),
+    /// The user to ask as is no name of a user.
+    #[error("--as: found {0:?}, which is no name of a user")]
+    Impersonate(String),
     /// The client cannot be made.
     #[error("client of the API server: {0}")]
     Client(#[from] kube::Error),
@@ -94,10 +106,14 @@ pub enum AccessError {
 /// # Errors
 /// No configuration, or one that cannot be used.
 pub async fn connect(access: &Access) -> Result<Client, AccessError> {
-    let mut config = match access {
-        Access { kubeconfig: None, context: None } => kube::Config::infer().await?,
-        Access { kubeconfig, context } => {
-            let file = match kubeconfig {
+    Ok(Client::try_from(configure(access).await?)?)
+}
+
+async fn configure(access: &Access) -> Result<kube::Config, AccessError> {
+    let mut config = match (&access.kubeconfig, &access.context) {
+        (None, None) => kube::Config::infer().await?,
+        (file, context) => {
+            let file = match file {
                 Some(path) => Kubeconfig::read_from(path)?,
                 None => Kubeconfig::read()?,
             };
@@ -107,7 +123,11 @@ pub async fn connect(access: &Access) -> Result<Client, AccessError> {
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
-    Ok(Client::try_from(config)?)
+    if let Some(user) = &access.impersonate {
+        let user = HeaderValue::from_str(user).map_err(|_| AccessError::Impersonate(user.clone()))?;
+        config.headers.push((HeaderName::from_static("impersonate-user"), user));
+    }
+    Ok(config)
 }
 
 /// Follows the cluster until `stop`: sends one batch with everything once every watch is in step, then every change.

@@ -1,5 +1,7 @@
 //! The one table of watches: which objects of a kind are asked for. Every kind is watched.
 
+use kube::Client;
+use kube::api::{Api, DynamicObject};
 use kube::core::{ApiResource, GroupVersionKind};
 
 use super::Selectors;
@@ -9,6 +11,14 @@ use crate::api::Kind;
 pub fn resource(kind: Kind, version: &str) -> ApiResource {
     let gvk = GroupVersionKind::gvk(kind.group(), version, kind.name());
     ApiResource::from_gvk_with_plural(&gvk, kind.plural())
+}
+
+/// Its objects in a namespace, or (`None`) everywhere.
+pub fn api(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        None => Api::all_with(client.clone(), resource),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+    }
 }
 
 /// Labels that objects must have to be seen at all.

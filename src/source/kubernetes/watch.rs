@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, pin_mut};
-use kube::api::{Api, DynamicObject};
+use kube::api::DynamicObject;
 use kube::runtime::watcher::{self, Event, InitialListStrategy};
 use kube::{Client, Error};
 use serde_json::Value;
@@ -82,6 +82,14 @@ impl Scope {
         }
         namespaces.iter().cloned().map(Scope::Namespace).collect()
     }
+
+    /// The namespace; none is everywhere.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Scope::Cluster => None,
+            Scope::Namespace(name) => Some(name),
+        }
+    }
 }
 
 impl Watch {
@@ -104,10 +112,7 @@ impl Watch {
 
     /// Follows the kind until nobody listens.
     pub async fn run(mut self) {
-        let namespace = match &self.scope {
-            Scope::Cluster => "",
-            Scope::Namespace(name) => name.as_str(),
-        };
+        let namespace = self.scope.namespace().unwrap_or_default();
         let span = tracing::info_span!("watch", kind = %self.kind, namespace);
         async {
             let mut wait = FIRST_WAIT;
@@ -205,10 +210,7 @@ impl Watch {
 
     fn events(&self, version: &str) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> + use<> {
         let resource = table::resource(self.kind, version);
-        let api: Api<DynamicObject> = match &self.scope {
-            Scope::Cluster => Api::all_with(self.client.clone(), &resource),
-            Scope::Namespace(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-        };
+        let api = table::api(&self.client, &resource, self.scope.namespace());
         let config = watcher::Config {
             label_selector: self.labels.clone(),
             field_selector: table::fields(self.kind).map(str::to_owned),

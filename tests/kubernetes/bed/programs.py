@@ -116,11 +116,10 @@ def go(module, *arguments):
 
 
 def compile(name, module, *arguments):
+    # straight to its place: the go command links nothing that is there already
     with step(f"compiled {name}"):
-        partial = PROGRAMS / f"{name}.partial"
-        logged(f"go-{name}", ["go", *arguments[:-1], "-o", partial, arguments[-1]], cwd=module,
+        logged(f"go-{name}", ["go", *arguments[:-1], "-o", PROGRAMS / name, arguments[-1]], cwd=module,
                env={**os.environ, **GO_ENVIRONMENT})
-        partial.replace(PROGRAMS / name)
 
 
 def once(name, sources, make):

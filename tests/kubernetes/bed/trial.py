@@ -131,6 +131,14 @@ class Trial:
     def logs(self, namespace, release):
         return self.kubectl("logs", "-l", f"app.kubernetes.io/instance={release}", "--tail=-1", "--prefix", *scope(namespace))
 
+    def transom(self, namespace, release, *words):
+        """What the command says in a pod of the install, with its rights. It may find problems: that is exit 1."""
+        pod = self.pods(namespace, release)[0]["metadata"]["name"]
+        done = subprocess.run(self.cluster.command("kubectl", "exec", "--namespace", namespace, pod, "--", "transom", *words),
+                              env=self.cluster.environment, capture_output=True, text=True, check=False)
+        check(done.returncode in (0, 1), f"transom {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
     @contextlib.contextmanager
     def load(self, kind, address, host, rate=100, workers=4, port=80):
         """Requests as long as the block lasts. Yields a dictionary that is filled with the report at its end."""

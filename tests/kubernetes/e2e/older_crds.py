@@ -5,7 +5,6 @@ import re
 import time
 
 from bed import settings
-from bed.settings import PROJECT
 from bed.trial import check
 
 BUNDLES = ("1.4.0", "1.5.1", "1.6.3")
@@ -31,7 +30,7 @@ def serve(trial, bundle):
     (address,) = trial.programmed(apps, "web")
     trial.answers(address, "app.example.com")
 
-    said = trial.cluster.run(PROJECT / "target" / "conformance" / "transom", "check", "--kubernetes")
+    said = trial.transom(system, release, "check", "--kubernetes")
     check(f"v{bundle}" in said and "older" in said, f"transom check does not say that {bundle} is older:\n{said}")
 
     before = collections.Counter(shapes(trial.logs(system, release)))

@@ -2,6 +2,7 @@
 //! It keeps objects as they were written, knows no schema, and records what it was asked.
 #![allow(dead_code, reason = "each test uses its part")]
 
+mod about;
 mod applying;
 mod objects;
 
@@ -55,6 +56,8 @@ pub struct Asked {
     /// Decoded.
     pub query: String,
     pub body: Value,
+    /// Who is asked as, if not as oneself.
+    pub user: String,
 }
 
 struct Watching {
@@ -221,8 +224,12 @@ impl ApiServer {
             path: head.uri.path().to_owned(),
             query: decoded(head.uri.query().unwrap_or_default()),
             body: serde_json::from_slice(&body).unwrap_or_default(),
+            user: head.headers.get("impersonate-user").map_or("", |user| user.to_str().unwrap()).to_owned(),
         };
         self.lock().asked.push(asked.clone());
+        if let Some(answer) = self.about(&asked) {
+            return answer;
+        }
         let Some(target) = Target::parse(&asked.path) else { return self.discover(&asked.path) };
         if !self.lock().served.get(&target.served_as).is_some_and(|plurals| plurals.contains(&target.plural)) {
             return fault(StatusCode::NOT_FOUND);
@@ -263,7 +270,9 @@ impl ApiServer {
         match self.lock().served.get(group_version) {
             None => fault(StatusCode::NOT_FOUND),
             Some(plurals) => {
-                let resource = |plural| json!({"name": plural, "singularName": "", "namespaced": true, "kind": "K", "verbs": ["list"]});
+                let kind =
+                    |plural: &str| Kind::ALL.into_iter().find(|kind| kind.plural() == plural).map_or("K", Kind::name);
+                let resource = |plural: &String| json!({"name": plural, "singularName": "", "namespaced": true, "kind": kind(plural), "verbs": ["list"]});
                 let resources: Vec<Value> = plurals.iter().map(resource).collect();
                 response(
                     StatusCode::OK,
@@ -373,7 +382,8 @@ fn version_of(object: &Value) -> String {
 }
 
 fn status(code: StatusCode) -> Value {
-    let reason = code.canonical_reason().unwrap_or_default();
+    // in the API server's words: clients look at them, not at the code
+    let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": reason, "reason": reason, "code": code.as_u16()})
 }
 

@@ -29,6 +29,8 @@ pub struct State {
     pub refusals: Vec<StatusCode>,
     /// Lists and watches of a plural that are still to be answered with 503.
     pub failing: BTreeMap<String, usize>,
+    /// Verbs on resources that who asks may not do.
+    pub denied: BTreeSet<(String, String)>,
     pub asked: Vec<Asked>,
     /// What each field manager applied last.
     pub applied: BTreeMap<(Key, String), Value>,
