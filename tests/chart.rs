@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value};
-use transom::api::Kind;
 use transom::config::{Config, Field, Layers};
+use transom::infra::ServicePattern;
+use transom::source::kubernetes::permission::{Reached, Undertaking, needs};
 
 /// Flags of `transom run` that are no settings.
 const OF_RUN: &[&str] = &["kubernetes"];
@@ -32,13 +33,21 @@ fn yaml(path: &str) -> Value {
 fn presets() -> BTreeMap<String, Vec<Value>> {
     let files = std::fs::read_dir(root().join("helm/transom/ci")).unwrap().map(|entry| entry.unwrap().file_name());
     let names = files.map(|name| name.into_string().unwrap().replace("-values.yaml", ""));
-    let objects = |name: &str| {
-        serde_yaml::Deserializer::from_str(&text(format!("tests/chart/{name}.yaml")))
-            .map(|document| Value::deserialize(document).unwrap())
-            .filter(|object| !object.is_null())
-            .collect()
-    };
     names.map(|name| (name.clone(), objects(&name))).collect()
+}
+
+/// The same, and what comes of values that no preset sets.
+fn rendered() -> BTreeMap<String, Vec<Value>> {
+    let mut all = presets();
+    all.insert("everything".to_owned(), objects("everything"));
+    all
+}
+
+fn objects(name: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(&text(format!("tests/chart/{name}.yaml")))
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect()
 }
 
 fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
@@ -74,14 +83,19 @@ fn argument<'a>(objects: &'a [Value], flag: &str) -> Option<&'a str> {
     arguments(objects).into_iter().find_map(|(name, value)| (name == flag).then_some(value))
 }
 
-/// Every rule of every role: of which kind, and (group, resource, verb) each.
-fn permissions(objects: &[Value]) -> BTreeSet<(&str, &str, &str, &str)> {
+/// A group, a resource, where (none is everywhere), and a verb.
+type Permission = (String, String, Option<String>, String);
+
+/// What the roles of the install grant.
+fn granted(objects: &[Value]) -> BTreeSet<Permission> {
     let mut all = BTreeSet::new();
-    for kind in ["ClusterRole", "Role"] {
-        for rule in of_kind(objects, kind).flat_map(|role| role["rules"].as_sequence().unwrap()) {
+    for role in of_kind(objects, "ClusterRole").chain(of_kind(objects, "Role")) {
+        let namespace = role["metadata"]["namespace"].as_str().map(str::to_owned);
+        for rule in role["rules"].as_sequence().unwrap() {
             for group in texts(&rule["apiGroups"]) {
                 for resource in texts(&rule["resources"]) {
-                    all.extend(texts(&rule["verbs"]).into_iter().map(|verb| (kind, group, resource, verb)));
+                    let verbs = texts(&rule["verbs"]).into_iter();
+                    all.extend(verbs.map(|verb| (group.into(), resource.into(), namespace.clone(), verb.into())));
                 }
             }
         }
@@ -89,13 +103,23 @@ fn permissions(objects: &[Value]) -> BTreeSet<(&str, &str, &str, &str)> {
     all
 }
 
-fn may(objects: &[Value], group: &str, resource: &str, verb: &str) -> bool {
-    permissions(objects).into_iter().any(|(_, g, r, v)| (g, r, v) == (group, resource, verb))
+/// What the program asks of an API server when it is started as the install starts it.
+fn needed(objects: &[Value]) -> BTreeSet<Permission> {
+    let service = argument(objects, "expose") == Some("service");
+    let undertaking = Undertaking {
+        namespaces: argument(objects, "namespaces").into_iter().flat_map(|n| n.split(',')).map(str::to_owned).collect(),
+        own_namespace: workload(objects)["metadata"]["namespace"].as_str().unwrap().to_owned(),
+        lease: "any".to_owned(),
+        reached: if service { Reached::ByService } else { Reached::ByHost },
+        fleet: argument(objects, "pod-selector").is_some(),
+    };
+    let needs = needs(&undertaking).into_iter();
+    needs.map(|need| (need.group.to_owned(), need.resource, need.namespace, need.verb.to_owned())).collect()
 }
 
 #[test]
 fn every_argument_is_a_setting_with_a_value_that_it_takes() {
-    for (preset, objects) in presets() {
+    for (preset, objects) in rendered() {
         assert_eq!(container(&objects)["args"][0], "run", "{preset}");
         for address in ["10.244.0.7", "fd00:10:244::7"] {
             let mut layers = Layers::default();
@@ -122,75 +146,53 @@ fn a_pod_has_time_to_drain() {
 }
 
 #[test]
+fn an_install_may_do_what_the_program_does_and_nothing_else() {
+    for (preset, objects) in presets() {
+        let mut needed = needed(&objects);
+        // `transom check` in a pod: which bundle of the Gateway API the cluster has
+        let crds = ["apiextensions.k8s.io", "customresourcedefinitions", "get"].map(str::to_owned);
+        let [group, resource, verb] = crds;
+        needed.insert((group, resource, None, verb));
+        let granted = granted(&objects);
+        assert_eq!(granted.difference(&needed).collect::<Vec<_>>(), Vec::<&Permission>::new(), "{preset}: too many");
+        assert_eq!(needed.difference(&granted).collect::<Vec<_>>(), Vec::<&Permission>::new(), "{preset}: too few");
+    }
+}
+
+#[test]
 fn no_role_has_a_wildcard_or_writes_secrets_or_config_maps() {
     for (preset, objects) in presets() {
-        let permissions = permissions(&objects);
-        assert!(!permissions.is_empty(), "{preset}");
-        for (_, group, resource, verb) in permissions {
-            assert!(![group, resource, verb].contains(&"*"), "{preset}: {group}/{resource} {verb}");
-            if ["secrets", "configmaps", "nodes", "pods", "namespaces"].contains(&resource) {
-                assert!(["get", "list", "watch"].contains(&verb), "{preset}: {verb} {resource}");
+        let granted = granted(&objects);
+        assert!(!granted.is_empty(), "{preset}");
+        for (group, resource, _, verb) in granted {
+            assert!(![&group, &resource, &verb].contains(&&"*".to_owned()), "{preset}: {group}/{resource} {verb}");
+            if ["secrets", "configmaps", "nodes", "pods", "namespaces"].contains(&resource.as_str()) {
+                assert!(["list", "watch"].contains(&verb.as_str()), "{preset}: {verb} {resource}");
             }
-            assert!(
-                !["bind", "escalate", "impersonate", "deletecollection"].contains(&verb),
-                "{preset}: {verb} {resource}"
-            );
         }
     }
 }
 
 #[test]
-fn every_kind_can_be_watched_and_its_status_written() {
-    for (preset, objects) in presets() {
-        for kind in Kind::ALL {
-            for verb in ["get", "list", "watch"] {
-                assert!(may(&objects, kind.group(), kind.plural(), verb), "{preset}: {verb} {kind}");
-            }
-            let status = format!("{}/status", kind.plural());
-            assert_eq!(may(&objects, kind.group(), &status, "patch"), kind.has_status(), "{preset}: {status}");
-        }
-        assert!(may(&objects, "coordination.k8s.io", "leases", "update"), "{preset}");
-    }
-}
-
-#[test]
-fn services_are_written_only_where_gateways_get_them_and_nodes_read_only_on_the_host_network() {
-    for (preset, objects) in presets() {
-        let host = argument(&objects, "expose") == Some("host");
-        assert_eq!(pod(&objects)["hostNetwork"].as_bool().unwrap_or(false), host, "{preset}");
-        for (group, resource) in [("", "services"), ("discovery.k8s.io", "endpointslices")] {
-            for verb in ["create", "patch", "delete"] {
-                assert_eq!(may(&objects, group, resource, verb), !host, "{preset}: {verb} {resource}");
-            }
-        }
-        assert_eq!(may(&objects, "", "nodes", "watch"), host, "{preset}");
-        assert_eq!(argument(&objects, "service-template").is_some(), !host, "{preset}");
-    }
-}
-
-#[test]
-fn a_namespaced_install_may_do_nothing_cluster_wide_but_with_what_has_no_namespace() {
+fn a_namespaced_install_reads_no_secret_outside_of_its_namespaces() {
     let objects = &presets()["namespaced"];
-    for (kind, _, resource, verb) in permissions(objects) {
-        if kind == "ClusterRole" {
-            let known = ["gatewayclasses", "gatewayclasses/status", "namespaces", "customresourcedefinitions"];
-            assert!(known.contains(&resource), "{verb} {resource}");
-        }
-    }
-    let watched: BTreeSet<&str> = argument(objects, "namespaces").unwrap().split(',').collect();
-    let roles: BTreeSet<&str> =
-        of_kind(objects, "Role").map(|role| role["metadata"]["namespace"].as_str().unwrap()).collect();
-    assert_eq!(watched, roles);
+    let granted = granted(objects);
+    let secrets: BTreeSet<&str> =
+        granted.iter().filter(|p| p.1 == "secrets").map(|(_, _, namespace, _)| namespace.as_deref().unwrap()).collect();
+    assert_eq!(secrets, BTreeSet::from(["team-gateway", "team-search", "team-shop"]));
 }
 
 #[test]
-fn what_is_in_one_namespace_only_is_asked_for_there_only() {
-    for (preset, objects) in presets() {
-        for (kind, _, resource, verb) in permissions(&objects) {
-            assert!(
-                !["pods", "leases"].contains(&resource) || kind == "Role",
-                "{preset}: {verb} {resource} in a {kind}"
-            );
+fn the_pattern_of_services_is_one_that_the_program_reads() {
+    for (name, objects) in rendered() {
+        let host = argument(&objects, "expose") == Some("host");
+        assert_eq!(pod(&objects)["hostNetwork"].as_bool().unwrap_or(false), host, "{name}");
+        assert_eq!(argument(&objects, "service-template").is_some(), !host, "{name}");
+        let maps: Vec<&str> =
+            of_kind(&objects, "ConfigMap").filter_map(|map| map["data"]["service.yaml"].as_str()).collect();
+        assert_eq!(maps.len(), usize::from(!host), "{name}");
+        for text in maps {
+            ServicePattern::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }
@@ -222,7 +224,7 @@ fn pods_pass_the_restricted_standard_save_for_the_host_network() {
 
 #[test]
 fn the_pod_selector_selects_the_pods() {
-    for (preset, objects) in presets() {
+    for (preset, objects) in rendered() {
         let labels = workload(&objects)["spec"]["template"]["metadata"]["labels"].as_mapping().unwrap().clone();
         let selector = argument(&objects, "pod-selector").unwrap();
         let asked: Mapping =
@@ -249,6 +251,12 @@ fn two_installs_share_nothing_in_the_cluster() {
             assert_eq!(class["spec"]["controllerName"].as_str(), argument(objects, "controller-name"));
         }
     }
+}
+
+#[test]
+fn image_and_chart_name_one_user() {
+    let user = yaml("helm/transom/values.yaml")["podSecurityContext"]["runAsUser"].as_u64().unwrap();
+    assert!(text("Dockerfile").contains(&format!("\nUSER {user}:{user}\n")));
 }
 
 #[test]

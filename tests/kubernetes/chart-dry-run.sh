@@ -21,7 +21,7 @@ namespace() {
 
 server=(kubectl apply --server-side --force-conflicts --field-manager=chart-dry-run --dry-run=server --validate=strict)
 "${server[@]}" -f "$chart/crds" >/dev/null
-for values in "$chart"/ci/*-values.yaml; do
+for values in "$chart"/ci/*-values.yaml tests/chart/everything-values.yaml; do
   read -r release home < <(sed -nE 's/^#   helm install ([^ ]+) .* -n ([^ ]+) .*/\1 \2/p' "$values")
   standard=restricted
   grep -q '^hostNetwork: true' "$values" && standard=privileged

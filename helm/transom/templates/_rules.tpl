@@ -1,13 +1,14 @@
-{{/* What the install may do. Nothing here names a Secret in a rule that writes, and nothing is a wildcard. */}}
+{{/* What the install may do: what the program asks of an API server and nothing besides (tests/chart.rs holds the two
+     together). Nothing here names a Secret in a rule that writes, and nothing is a wildcard. */}}
 
 {{/* In each namespace that is watched. */}}
 {{- define "transom.namespacedRules" -}}
 - apiGroups: [""]
   resources: [services, secrets, configmaps]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources:
     - gateways
@@ -19,7 +20,7 @@
     - udproutes
     - referencegrants
     - backendtlspolicies
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources:
     - gateways/status
@@ -30,21 +31,21 @@
     - tcproutes/status
     - udproutes/status
     - backendtlspolicies/status
-  verbs: [patch, update]
+  verbs: [patch]
 - apiGroups: [transom.dev]
   resources: [upstreampolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [transom.dev]
   resources: [upstreampolicies/status]
-  verbs: [patch, update]
+  verbs: [patch]
 {{- if not .Values.hostNetwork }}
 # the Service of each Gateway, and its endpoints
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, patch, update, delete]
+  verbs: [create, patch, delete]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [create, patch, update, delete]
+  verbs: [create, patch, delete]
 {{- end }}
 {{- end -}}
 
@@ -52,20 +53,20 @@
 {{- define "transom.clusterRules" -}}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gatewayclasses]
-  verbs: [get, list, watch, patch, update] # the finalizer of a class in use
+  verbs: [list, watch, patch] # the finalizer of a class in use
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gatewayclasses/status]
-  verbs: [patch, update]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  verbs: [get] # which bundle of the Gateway API this is
+  verbs: [get] # which bundle of the Gateway API this is, for `transom check`
 {{- if .Values.hostNetwork }}
 - apiGroups: [""]
   resources: [nodes]
-  verbs: [get, list, watch] # their addresses
+  verbs: [list, watch] # their addresses
 {{- end }}
 {{- end -}}
 
@@ -73,8 +74,8 @@
 {{- define "transom.ownRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, create, update, patch]
+  verbs: [get, create, update]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end -}}

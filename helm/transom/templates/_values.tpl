@@ -50,8 +50,19 @@ yes
   {{- if .Values.networkPolicy.enabled -}}
     {{- fail "networkPolicy.enabled: a NetworkPolicy has no hold on pods with hostNetwork; set one of the two" -}}
   {{- end -}}
-{{- else if .Values.publishAddresses -}}
-  {{- fail "publishAddresses: only with hostNetwork; otherwise a Gateway's addresses are those of its Service" -}}
+{{- else -}}
+  {{- if .Values.publishAddresses -}}
+    {{- fail "publishAddresses: only with hostNetwork; otherwise a Gateway's addresses are those of its Service" -}}
+  {{- end -}}
+  {{- if and (ne .Values.service.type "LoadBalancer") .Values.service.loadBalancerClass -}}
+    {{- fail (printf "service.loadBalancerClass: a Service of type %s has none" .Values.service.type) -}}
+  {{- end -}}
+  {{- if and (ne .Values.service.type "LoadBalancer") .Values.service.loadBalancerSourceRanges -}}
+    {{- fail (printf "service.loadBalancerSourceRanges: a Service of type %s has none" .Values.service.type) -}}
+  {{- end -}}
+  {{- if and (eq .Values.service.type "ClusterIP") .Values.service.externalTrafficPolicy -}}
+    {{- fail "service.externalTrafficPolicy: a Service of type ClusterIP has none" -}}
+  {{- end -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (ne .Values.deployment.kind "Deployment") -}}
   {{- fail "autoscaling.enabled: a DaemonSet cannot be scaled; set deployment.kind to Deployment" -}}
