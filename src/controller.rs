@@ -10,7 +10,7 @@
 //!            └─────── anything else ─▶ translate ─▶ publish snapshot, then the report
 //! ```
 //!
-//! It does not know where events come from, who serves a snapshot, or who writes a status.
+//! It does not know where events come from, who serves a snapshot, who writes a status, or who keeps its objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use tracing::{debug, info};
 
 use crate::lifecycle::ReadyTask;
 use crate::snapshot::{Publisher, UpstreamId};
-use crate::store::{Batch, Change, Resources};
-use crate::translate::{self, Finding, Infrastructure, References, Settings, Statuses, Translation};
+use crate::store::{Batch, Change, Freshness, Resources};
+use crate::translate::{self, Finding, Infrastructure, Judged, References, Settings, Statuses, Translation};
 
 /// Batches that may wait; a source that is faster than the translator waits for it.
 pub const QUEUED_BATCHES: usize = 1024;
@@ -34,6 +34,8 @@ pub struct Report {
     pub generation: u64,
     /// The status of every object of ours.
     pub statuses: Arc<Statuses>,
+    /// Which objects they are about.
+    pub judged: Arc<Judged>,
     /// Problems and notes.
     pub findings: Arc<Vec<Finding>>,
     /// Time the translation took.
@@ -44,18 +46,28 @@ pub struct Report {
     pub infrastructure: Arc<Infrastructure>,
     /// By uid of the Gateway, the generation that is served here.
     pub applied: Arc<BTreeMap<String, i64>>,
+    /// Whose view of the world they are; nobody is told of a status that was made of any but the cluster's own.
+    pub freshness: Freshness,
+}
+
+/// The objects, and what the last translation looked at.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The objects.
+    pub resources: Resources,
+    /// What was looked at.
+    pub references: References,
 }
 
 /// Owns the objects and the publishing end of the snapshot.
 #[derive(Debug)]
 pub struct Controller {
-    resources: Resources,
+    /// Shown to who keeps them; told of when they were translated, or endpoints moved.
+    held: watch::Sender<Held>,
     settings: Settings,
     publisher: Publisher,
     report: watch::Sender<Report>,
     first: Option<ReadyTask>,
-    /// What the last translation looked at.
-    references: References,
 }
 
 impl Controller {
@@ -63,9 +75,14 @@ impl Controller {
     #[must_use]
     pub fn new(settings: Settings, publisher: Publisher, first: ReadyTask) -> (Controller, watch::Receiver<Report>) {
         let (report, receiver) = watch::channel(Report::default());
-        let resources = Resources::default();
-        let references = References::default();
-        (Controller { resources, settings, publisher, report, first: Some(first), references }, receiver)
+        let held = watch::Sender::default();
+        (Controller { held, settings, publisher, report, first: Some(first) }, receiver)
+    }
+
+    /// The objects, for who keeps them.
+    #[must_use]
+    pub fn held(&self) -> watch::Receiver<Held> {
+        self.held.subscribe()
     }
 
     /// Runs until every sender of `events` is gone.
@@ -78,10 +95,13 @@ impl Controller {
 
     fn apply(&mut self, batches: impl Iterator<Item = Batch>) {
         let mut change = Change::default();
-        for event in batches.flatten() {
-            self.resources.apply(event, &mut change);
-        }
-        let referred = change.objects.iter().any(|object| self.references.has(object));
+        self.held.send_if_modified(|held| {
+            for event in batches.flatten() {
+                held.resources.apply(event, &mut change);
+            }
+            false // nobody is told before it is served
+        });
+        let referred = change.objects.iter().any(|object| self.held.borrow().references.has(object));
         if change.routes || referred || self.first.is_some() {
             self.translate();
         } else if !change.services.is_empty() {
@@ -91,10 +111,10 @@ impl Controller {
 
     fn translate(&mut self) {
         let started = Instant::now();
-        let Translation { snapshot, statuses, findings, references, infrastructure, applied } =
-            translate::translate(&self.resources, &self.settings);
+        let Translation { snapshot, statuses, findings, references, judged, infrastructure, applied } =
+            translate::translate(&self.held.borrow().resources, &self.settings);
         let (rules, upstreams) = (snapshot.rules.len(), snapshot.upstreams.len());
-        self.references = references;
+        self.held.send_modify(|held| held.references = references);
         self.publisher.publish(snapshot);
         if let Some(first) = self.first.take() {
             first.done();
@@ -105,9 +125,11 @@ impl Controller {
         self.report.send_replace(Report {
             generation,
             statuses: Arc::new(statuses),
+            judged: Arc::new(judged),
             findings: Arc::new(findings),
             took,
-            objects: self.resources.counts(),
+            objects: self.held.borrow().resources.counts(),
+            freshness: self.held.borrow().resources.freshness,
             infrastructure: Arc::new(infrastructure),
             applied: Arc::new(applied),
         });
@@ -116,8 +138,11 @@ impl Controller {
     fn move_endpoints(&self, change: &Change) {
         let moved: Vec<UpstreamId> =
             self.publisher.upstreams().filter(|id| change.moved(&id.namespace, &id.service)).cloned().collect();
+        if !moved.is_empty() {
+            self.held.send_modify(|_| ());
+        }
         for id in moved {
-            let set = translate::endpoints(&self.resources, &id);
+            let set = translate::endpoints(&self.held.borrow().resources, &id);
             debug!(
                 namespace = id.namespace,
                 service = id.service,

@@ -397,7 +397,7 @@ impl Followed {
             match &event {
                 Event::Apply(object) => self.applied.push(object.key().name),
                 Event::Delete(object) => self.deleted.push(object.clone()),
-                Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) => {}
+                _ => {}
             }
             self.resources.apply(event, &mut Change::default());
         }

@@ -4,7 +4,7 @@
 #[path = "support/api_server/mod.rs"]
 mod api_server;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -24,10 +24,20 @@ struct Followed {
 
 impl Followed {
     fn new(server: &ApiServer, selectors: Selectors) -> Followed {
+        Followed::paced(server, selectors, Duration::from_millis(10))
+    }
+
+    fn paced(server: &ApiServer, selectors: Selectors, pause: Duration) -> Followed {
         let (events, batches) = mpsc::channel(64);
         let (seen, sightings) = mpsc::channel(1024);
         let stop = CancellationToken::new();
-        let following = Following { selectors, look_again: Duration::from_millis(20), ..Following::default() };
+        let following = Following {
+            selectors,
+            look_again: Duration::from_millis(20),
+            silence: Duration::from_millis(500),
+            pause,
+            ..Following::default()
+        };
         tokio::spawn(follow(server.client(), following, events, seen, stop.clone()));
         Followed { batches, sightings, _stop: stop.drop_guard() }
     }
@@ -45,7 +55,7 @@ fn written(event: &Event) -> String {
     match event {
         Event::Apply(object) => format!("+{} {}/{}", object.kind().name(), object.key().namespace, object.key().name),
         Event::Delete(object) => format!("-{} {}/{}", object.kind.name(), object.key.namespace, object.key.name),
-        Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) => panic!("a source binds nothing"),
+        _ => panic!("a source tells of objects"),
     }
 }
 
@@ -281,4 +291,108 @@ async fn selectors_and_namespaces_are_asked_for() {
     assert_eq!(paths(Kind::Secret), ["/api/v1/namespaces/m/secrets", "/api/v1/namespaces/n/secrets"]);
     assert_eq!(paths(Kind::Namespace), ["/api/v1/namespaces"]);
     assert_eq!(paths(Kind::GatewayClass), ["/apis/gateway.networking.k8s.io/v1/gatewayclasses"]);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_streaming_lists_comes_into_step_too() {
+    let server = ApiServer::start().await;
+    server.ignoring_streaming_lists();
+    map(&server, "a", "1");
+    let mut followed = Followed::new(&server, Selectors::default());
+    assert_eq!(followed.next().await, ["+ConfigMap n/a"]);
+    map(&server, "b", "1");
+    assert_eq!(followed.next().await, ["+ConfigMap n/b"]);
+    server.delete(Kind::ConfigMap, "n", "a");
+    assert_eq!(followed.next().await, ["-ConfigMap n/a"]);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_watches_at_once_is_asked_with_pauses_and_nothing_is_missed() {
+    let server = ApiServer::start().await;
+    server.brief(Kind::ConfigMap);
+    map(&server, "a", "1");
+    let began = Instant::now();
+    let pause = Duration::from_millis(50);
+    let mut followed = Followed::paced(&server, Selectors::default(), pause);
+    assert_eq!(followed.next().await, ["+ConfigMap n/a"]);
+    for value in ["2", "3", "4"] {
+        map(&server, "a", value);
+        assert_eq!(followed.next().await, ["+ConfigMap n/a"]);
+    }
+    eventually("some watches", || (watches(&server, Kind::ConfigMap).len() > 10).then_some(())).await;
+    let most = began.elapsed().as_millis() / pause.as_millis() + 1;
+    let asked = watches(&server, Kind::ConfigMap).len();
+    assert!(asked as u128 <= most, "{asked} watches, {most} at most");
+}
+
+#[tokio::test]
+async fn a_server_that_neither_streams_nor_waits_comes_into_step() {
+    let server = ApiServer::start().await;
+    server.ignoring_streaming_lists();
+    server.brief(Kind::ConfigMap);
+    map(&server, "a", "1");
+    let mut followed = Followed::new(&server, Selectors::default());
+    assert_eq!(followed.next().await, ["+ConfigMap n/a"]);
+    map(&server, "b", "1");
+    assert_eq!(followed.next().await, ["+ConfigMap n/b"]);
+}
+
+#[tokio::test]
+async fn what_leaves_a_selector_is_gone_and_what_enters_it_is_new() {
+    let server = ApiServer::start().await;
+    let labelled = |name: &str, team: &str| {
+        let object = json!({"metadata": {"labels": {"team": team}}, "spec": {"parentRefs": [{"name": "g"}]}});
+        server.apply(Kind::HttpRoute, "n", name, object)
+    };
+    labelled("a", "red");
+    labelled("b", "blue");
+    let selectors = Selectors { routes: Some("team in (red,green)".into()), ..Selectors::default() };
+    let mut followed = Followed::new(&server, selectors);
+    assert_eq!(followed.next().await, ["+HTTPRoute n/a"]);
+    labelled("b", "green");
+    assert_eq!(followed.next().await, ["+HTTPRoute n/b"]);
+    labelled("a", "blue");
+    assert_eq!(followed.next().await, ["-HTTPRoute n/a"]);
+    labelled("a", "white"); // nobody's business
+    labelled("b", "red");
+    assert_eq!(followed.next().await, ["+HTTPRoute n/b"]);
+    // statuses follow: the route that left has none of ours to be written any more
+    let mut last = std::collections::BTreeMap::new();
+    while let Ok(seen) = followed.sightings.try_recv() {
+        last.extend(seen.into_iter().map(|(object, seen)| (object.key.name, seen.is_some())));
+    }
+    assert_eq!(last.into_iter().collect::<Vec<_>>(), [("a".into(), false), ("b".into(), true)]);
+}
+
+#[tokio::test]
+async fn of_a_namespace_that_is_not_listed_nothing_is_seen() {
+    let server = ApiServer::start().await;
+    let selectors = Selectors { namespaces: vec!["n".into(), "m".into()], ..Selectors::default() };
+    server.apply(Kind::ConfigMap, "m", "a", json!({}));
+    let mut followed = Followed::new(&server, selectors);
+    assert_eq!(followed.next().await, ["+ConfigMap m/a"]);
+    server.apply(Kind::ConfigMap, "elsewhere", "a", json!({}));
+    map(&server, "b", "1");
+    assert_eq!(followed.next().await, ["+ConfigMap n/b"]);
+    server.delete(Kind::ConfigMap, "elsewhere", "a");
+    server.delete(Kind::ConfigMap, "m", "a");
+    assert_eq!(followed.next().await, ["-ConfigMap m/a"]);
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_away_for_a_while_takes_nothing_with_it() {
+    let server = ApiServer::start().await;
+    map(&server, "a", "1");
+    map(&server, "b", "1");
+    let mut followed = Followed::new(&server, Selectors::default());
+    followed.next().await;
+    server.go_away().await;
+    server.delete(Kind::ConfigMap, "n", "b");
+    map(&server, "c", "1");
+    server.come_back().await;
+    let mut told = followed.next().await;
+    if told.len() < 2 {
+        told.extend(followed.next().await);
+    }
+    assert_eq!(told, ["-ConfigMap n/b", "+ConfigMap n/c"], "what changed meanwhile, in order, and nothing else");
 }

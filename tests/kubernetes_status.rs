@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use transom::api::gateway::GatewayStatus;
+use transom::api::gateway_class::GatewayClassStatus;
 use transom::api::{
     Condition, Kind, ObjectKey, ObjectRef, ParentReference, ParentRouteStatus, RouteStatus, Seen, Sighting,
 };
 use transom::source::kubernetes::{Following, follow};
-use transom::status::StatusWriter;
+use transom::status::{StatusWriter, Verdicts};
 use transom::telemetry::{AccessLog, BuildLabels, Telemetry};
-use transom::translate::Statuses;
+use transom::translate::{Judged, Statuses};
 
 use api_server::{ApiServer, eventually};
 
@@ -25,7 +26,8 @@ const OURS: &str = "transom.dev/gateway-controller";
 
 /// A writer, fed by real watches.
 struct Writing {
-    statuses: watch::Sender<Option<Arc<Statuses>>>,
+    server: ApiServer,
+    verdicts: watch::Sender<Option<Verdicts>>,
     leading: watch::Sender<bool>,
     telemetry: Telemetry,
     _stop: DropGuard,
@@ -42,16 +44,18 @@ impl Writing {
     }
 
     fn fed(server: &ApiServer, leads: bool, seen: mpsc::Receiver<Vec<Sighting>>, stop: CancellationToken) -> Writing {
-        let (statuses, reports) = watch::channel(None);
+        let (verdicts, reports) = watch::channel(None);
         let (leading, leader) = watch::channel(leads);
         let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::off());
         let writer = StatusWriter::new(server.client(), OURS.into(), telemetry.cluster().clone());
         tokio::spawn(writer.run(seen, reports, leader));
-        Writing { statuses, leading, telemetry, _stop: stop.drop_guard() }
+        Writing { server: server.clone(), verdicts, leading, telemetry, _stop: stop.drop_guard() }
     }
 
+    /// What a translation of the objects that are there now said.
     fn report(&self, statuses: Statuses) {
-        self.statuses.send_replace(Some(Arc::new(statuses)));
+        let judged = Arc::new(Judged::of(&self.server.resources()));
+        self.verdicts.send_replace(Some(Verdicts { statuses: Arc::new(statuses), judged }));
     }
 
     fn counted(&self, result: &str) -> Option<String> {
@@ -208,6 +212,7 @@ async fn a_status_that_the_server_keeps_only_in_part_is_written_once() {
     writing.report(told("False"));
     eventually("False", || has("False")).await;
     route(&server, "z", None);
+    writing.report(told("False"));
     is_accepted(&server, "z", "True").await;
     assert_eq!(patched(&server), ["g", "g", "z"]);
 }
@@ -215,9 +220,12 @@ async fn a_status_that_the_server_keeps_only_in_part_is_written_once() {
 /// A route as it is in the server, or (with `version`) was.
 fn sighting(server: &ApiServer, name: &str, version: Option<&str>) -> Sighting {
     let object = server.find(Kind::HttpRoute, "n", name).unwrap();
-    let version = version.unwrap_or_else(|| object["metadata"]["resourceVersion"].as_str().unwrap());
-    let status = object.get("status").cloned();
-    (route_ref(name), Some(Seen { resource_version: version.into(), version: "v1".into(), status }))
+    let mut seen =
+        Seen::new(&serde_json::from_value(object["metadata"].clone()).unwrap(), "v1", object.get("status").cloned());
+    if let Some(version) = version {
+        seen.resource_version = version.to_owned();
+    }
+    (route_ref(name), Some(seen))
 }
 
 #[tokio::test]
@@ -249,6 +257,7 @@ async fn a_sighting_that_comes_after_a_newer_answer_is_not_believed() {
     seen.send(vec![stale.clone()]).await.unwrap();
     eventually("the answer", || writing.counted("written")).await;
     route(&server, "z", None);
+    writing.report(of_routes(&[("r", "True"), ("z", "True")]));
     seen.send(vec![stale, sighting(&server, "z", None)]).await.unwrap();
     is_accepted(&server, "z", "True").await;
     assert_eq!(patched(&server), ["r", "z"]);
@@ -261,12 +270,12 @@ async fn an_object_that_is_gone_is_forgotten_and_a_fault_is_tried_again() {
     let writing = Writing::fed(&server, true, sightings, CancellationToken::new());
     route(&server, "gone", None);
     let gone = sighting(&server, "gone", None);
-    server.delete(Kind::HttpRoute, "n", "gone");
     writing.report(of_routes(&[("gone", "True")]));
+    server.delete(Kind::HttpRoute, "n", "gone");
     seen.send(vec![gone]).await.unwrap();
     eventually("not found", || writing.counted("gone")).await;
-    writing.report(of_routes(&[("gone", "False"), ("r", "True")]));
     route(&server, "r", None);
+    writing.report(of_routes(&[("gone", "False"), ("r", "True")]));
     server.refuse(&[StatusCode::BAD_REQUEST]);
     seen.send(vec![sighting(&server, "r", None)]).await.unwrap();
     is_accepted(&server, "r", "True").await;
@@ -301,4 +310,139 @@ async fn first_time_statuses_go_first() {
     let mut first: Vec<String> = patched(&server).into_iter().take(8).collect();
     first.sort();
     assert_eq!(first, names[32..]);
+}
+
+fn class(server: &ApiServer, finalizers: &[&str]) {
+    let object = json!({"metadata": {"finalizers": finalizers}, "spec": {"controllerName": OURS}});
+    server.apply(Kind::GatewayClass, "", "c", object);
+}
+
+fn gateway(server: &ApiServer, name: &str, class: &str) {
+    server.apply(Kind::Gateway, "n", name, json!({"spec": {"gatewayClassName": class, "listeners": []}}));
+}
+
+fn of_class(accepted: &str) -> Statuses {
+    let mut statuses = Statuses::default();
+    let status = GatewayClassStatus { conditions: vec![condition("Accepted", accepted)], ..Default::default() };
+    statuses.gateway_classes.insert(ObjectKey::new("", "c"), status);
+    statuses
+}
+
+fn finalizers(server: &ApiServer) -> Option<Vec<String>> {
+    let class = server.find(Kind::GatewayClass, "", "c")?;
+    let all = class["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    Some(all.iter().map(|finalizer| finalizer.as_str().unwrap().to_owned()).collect())
+}
+
+const EXISTS: &str = "gateway-exists-finalizer.gateway.networking.k8s.io";
+
+#[tokio::test]
+async fn a_class_is_held_as_long_as_a_gateway_uses_it_and_not_longer() {
+    let server = ApiServer::start().await;
+    class(&server, &["example.com/own"]);
+    gateway(&server, "other", "another-class");
+    let writing = Writing::new(&server, true);
+    writing.report(of_class("True"));
+    let has = |wanted: &[&str]| finalizers(&server).filter(|all| *all == wanted).map(|_| ());
+    let is_written = || server.find(Kind::GatewayClass, "", "c")?["status"]["conditions"].get(0).map(|_| ());
+    eventually("the status", is_written).await;
+    gateway(&server, "g", "c");
+    writing.report(of_class("True"));
+    eventually("held", || has(&["example.com/own", EXISTS])).await;
+    server.delete(Kind::GatewayClass, "", "c");
+    assert!(finalizers(&server).is_some(), "its deletion waits");
+    server.delete(Kind::Gateway, "n", "g");
+    writing.report(of_class("True"));
+    eventually("released, and the other's left alone", || has(&["example.com/own"])).await;
+    // and nothing is put on a class that is being deleted
+    gateway(&server, "g", "c");
+    let mut statuses = of_class("True");
+    statuses.routes = of_routes(&[("z", "True")]).routes;
+    route(&server, "z", None);
+    writing.report(statuses);
+    is_accepted(&server, "z", "True").await;
+    assert_eq!(finalizers(&server).unwrap(), ["example.com/own"]);
+    let of_the_class = patched(&server).iter().filter(|name| *name == "c").count();
+    // one more at most, over the version before its deletion began
+    assert!((3..=4).contains(&of_the_class), "a status, a finalizer put, a finalizer taken: {of_the_class}");
+}
+
+#[tokio::test]
+async fn a_class_without_other_finalizers_goes_with_the_last_gateway() {
+    let server = ApiServer::start().await;
+    class(&server, &[]);
+    gateway(&server, "g", "c");
+    let writing = Writing::new(&server, true);
+    writing.report(of_class("True"));
+    eventually("held", || finalizers(&server).filter(|all| *all == [EXISTS])).await;
+    server.delete(Kind::GatewayClass, "", "c");
+    server.delete(Kind::Gateway, "n", "g");
+    writing.report(of_class("True"));
+    eventually("gone", || finalizers(&server).is_none().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_class_that_is_not_accepted_is_not_held() {
+    let server = ApiServer::start().await;
+    class(&server, &[]);
+    gateway(&server, "g", "c");
+    route(&server, "z", None);
+    let writing = Writing::new(&server, true);
+    let mut statuses = of_class("False");
+    statuses.routes = of_routes(&[("z", "True")]).routes;
+    writing.report(statuses);
+    is_accepted(&server, "z", "True").await;
+    let is_written = || server.find(Kind::GatewayClass, "", "c")?["status"]["conditions"].get(0).map(|_| ());
+    eventually("the status", is_written).await;
+    assert_eq!(finalizers(&server).unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_object_that_was_recreated_does_not_get_the_status_of_the_one_before() {
+    let server = ApiServer::start().await;
+    let (seen, sightings) = mpsc::channel(8);
+    let writing = Writing::fed(&server, true, sightings, CancellationToken::new());
+    route(&server, "r", None);
+    seen.send(vec![sighting(&server, "r", None)]).await.unwrap();
+    writing.report(of_routes(&[("r", "True")]));
+    is_accepted(&server, "r", "True").await;
+    server.delete(Kind::HttpRoute, "n", "r");
+    route(&server, "r", None);
+    route(&server, "z", None);
+    // the new one is sighted before it was judged, with and without word of the end of the old one
+    for gone in [false, true] {
+        if gone {
+            seen.send(vec![(route_ref("r"), None)]).await.unwrap();
+        }
+        seen.send(vec![sighting(&server, "r", None)]).await.unwrap();
+    }
+    for _ in 0..8 {
+        seen.send(vec![]).await.unwrap();
+    }
+    seen.send(vec![sighting(&server, "z", None)]).await.unwrap();
+    assert_eq!(patched(&server), ["r"], "the verdict is of another object");
+    writing.report(of_routes(&[("r", "False"), ("z", "True")]));
+    is_accepted(&server, "z", "True").await;
+    is_accepted(&server, "r", "False").await;
+}
+
+#[tokio::test]
+async fn a_version_that_was_not_judged_yet_keeps_the_status_that_it_has() {
+    let server = ApiServer::start().await;
+    let (seen, sightings) = mpsc::channel(8);
+    let writing = Writing::fed(&server, true, sightings, CancellationToken::new());
+    let newer = json!({"parents": [{"parentRef": {"name": "g"}, "controllerName": OURS, "conditions":
+        [{"type": "Accepted", "status": "False", "observedGeneration": 2}]}]});
+    route(&server, "r", None);
+    writing.report(of_routes(&[("r", "True")]));
+    // a leader before us judged its second generation; our translation has the first
+    let object = json!({"spec": {"parentRefs": [{"name": "g"}], "rules": []}, "status": newer});
+    server.apply(Kind::HttpRoute, "n", "r", object);
+    seen.send(vec![sighting(&server, "r", None)]).await.unwrap();
+    for _ in 0..10 {
+        seen.send(vec![]).await.unwrap();
+    }
+    assert!(patched(&server).is_empty());
+    writing.report(of_routes(&[("r", "True")]));
+    is_accepted(&server, "r", "True").await;
 }

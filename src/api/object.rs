@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::backend_tls_policy::BackendTlsPolicy;
 use super::gateway::Gateway;
@@ -64,6 +64,13 @@ macro_rules! objects {
             $($kind(Box<$type>),)*
         }
 
+        /// What the object says, Secrets included; its kind is said elsewhere, as [`Object::from_value`] wants it.
+        impl Serialize for Object {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(Object::$kind(o) => o.serialize(serializer),)* }
+            }
+        }
+
         impl Object {
             /// The kind of the object.
             #[must_use]
@@ -84,7 +91,7 @@ macro_rules! objects {
                 let mut hash = HashWriter(DefaultHasher::new());
                 self.kind().hash(&mut hash.0);
                 // neither the writer nor a type of ours or k8s-openapi's can fail to serialise
-                let _ = match self { $(Object::$kind(o) => serde_json::to_writer(&mut hash, o),)* };
+                let _ = serde_json::to_writer(&mut hash, self);
                 hash.0.finish()
             }
 

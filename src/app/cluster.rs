@@ -9,9 +9,10 @@ use tokio_util::task::TaskTracker;
 use super::objects::Cluster;
 use crate::controller::Report;
 use crate::infra::{self, Facts, Observation};
-use crate::status::{Candidate, StatusWriter, Terms, lead};
+use crate::status::{Candidate, StatusWriter, Terms, Verdicts, lead};
+use crate::store::Freshness;
 use crate::telemetry::ClusterMetrics;
-use crate::translate::{Applied, Statuses};
+use crate::translate::Applied;
 
 /// Observations that may wait for the controller.
 const QUEUED: usize = 16;
@@ -60,7 +61,7 @@ pub fn write_back(
         tasks.spawn(infra::look_after(client.clone(), setup, metrics, leads.clone(), parts.facts, sender));
     }
     let writer = StatusWriter::new(client, controller_name, metrics.clone());
-    tasks.spawn(writer.run(sightings, parts.statuses, leads));
+    tasks.spawn(writer.run(sightings, parts.verdicts, leads));
     Shown { applied: parts.applied, observations }
 }
 
@@ -92,36 +93,40 @@ async fn show(mut leads: watch::Receiver<bool>, metrics: ClusterMetrics) {
 
 /// The parts of a report, each for who wants it.
 struct Outlets {
-    statuses: watch::Sender<Option<Arc<Statuses>>>,
+    verdicts: watch::Sender<Option<Verdicts>>,
     facts: watch::Sender<Option<Facts>>,
     applied: watch::Sender<Arc<Applied>>,
 }
 
 struct Parts {
-    statuses: watch::Receiver<Option<Arc<Statuses>>>,
+    verdicts: watch::Receiver<Option<Verdicts>>,
     facts: watch::Receiver<Option<Facts>>,
     applied: watch::Receiver<Arc<Applied>>,
 }
 
 impl Outlets {
     fn new() -> (Outlets, Parts) {
-        let (statuses, latest) = watch::channel(None);
+        let (verdicts, latest) = watch::channel(None);
         let (facts, latest_facts) = watch::channel(None);
         let (applied, latest_applied) = watch::channel(Arc::default());
-        let parts = Parts { statuses: latest, facts: latest_facts, applied: latest_applied };
-        (Outlets { statuses, facts, applied }, parts)
+        let parts = Parts { verdicts: latest, facts: latest_facts, applied: latest_applied };
+        (Outlets { verdicts, facts, applied }, parts)
     }
 
     async fn forward(self, mut report: watch::Receiver<Report>) {
         while report.changed().await.is_ok() {
-            let Report { generation, statuses, infrastructure, applied, .. } = report.borrow_and_update().clone();
+            let latest = report.borrow_and_update().clone();
+            let Report { generation, statuses, judged, freshness, infrastructure, applied, .. } = latest;
             if generation == 0 {
                 continue;
             }
             let gateways = (*applied).clone();
             self.applied.send_replace(Arc::new(Applied { version: generation, gateways }));
-            self.facts.send_replace(Some(Facts { infrastructure, applied }));
-            self.statuses.send_replace(Some(statuses));
+            // what was made of saved objects is served, and nothing is written for it
+            if freshness == Freshness::Live {
+                self.facts.send_replace(Some(Facts { infrastructure, applied }));
+                self.verdicts.send_replace(Some(Verdicts { statuses, judged }));
+            }
         }
     }
 }

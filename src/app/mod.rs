@@ -15,6 +15,7 @@ mod infra;
 mod objects;
 mod privilege;
 mod ready;
+mod state;
 mod watch;
 
 use std::num::NonZeroUsize;
@@ -35,6 +36,7 @@ use crate::lifecycle::Readiness;
 use crate::lifecycle::signals::{Shutdown, Signals};
 use crate::proxy;
 use crate::snapshot::Publisher;
+use crate::source::state::StateFile;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
 use crate::translate::{Binds, Origin};
 
@@ -85,6 +87,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
         Sources::QuickStart | Sources::Files { .. } => None,
     };
     let mut objects = Objects::open(&sources, &config).await?;
+    let state_file = config.state_file.given().map(|path| StateFile::new(path.to_owned()));
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
     let origin = match sources {
@@ -93,6 +96,14 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     };
     let settings = translating(&config, origin, Binds::Observed);
     let (controller, report) = Controller::new(settings, publisher, objects_read);
+    match state_file {
+        Some(file) if objects.cluster.is_some() => {
+            objects.saved = state::load(&file);
+            tasks.spawn(state::keep(file, controller.held(), stop.clone()));
+        }
+        Some(file) => tracing::warn!(path = %file.path().display(), "no state is kept: files are read at every start"),
+        None => {}
+    }
     tasks.spawn(controller.run(queue));
     let applied = objects.cluster.take().map(|cluster| {
         let member = Member { controller_name: config.controller_name.as_str().to_owned(), setup };
@@ -140,7 +151,9 @@ fn start_log(config: &Config) -> Result<(), Failure> {
         config::LogFormat::Text => log::Format::Text,
         config::LogFormat::Json => log::Format::Json,
     };
-    let options = log::Options { format, filter: config.log_level.as_str().to_owned(), ..log::Options::default() };
+    // what kube says of a connection that fails we say too, with what it was for
+    let filter = format!("{},kube_client::client::builder=off", config.log_level.as_str());
+    let options = log::Options { format, filter, ..log::Options::default() };
     log::init(&options).map_err(|error| Failure::WrongUse(error.to_string()))
 }
 

@@ -10,6 +10,7 @@ use kube::Client;
 use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+use super::state;
 use super::watch::View;
 use crate::api::{Object, Sighting};
 use crate::cli::{Failure, Sources, selectors};
@@ -32,6 +33,8 @@ pub struct Objects {
     source: Source,
     /// What to write statuses back to, if they come from a cluster.
     pub cluster: Option<Cluster>,
+    /// What an earlier process last saw of the cluster; it stands in while the cluster is away.
+    pub saved: Vec<Object>,
     skipped: Skipped,
     refusals: Arc<Mutex<Vec<Refusal>>>,
     problems: channel::Receiver<Arc<Vec<FileProblem>>>,
@@ -80,7 +83,14 @@ impl Objects {
                     _ => None,
                 });
                 let source = Source::Fixed(objects.collect());
-                Ok(Objects { source, cluster: None, skipped: Skipped::new(), refusals, problems: no_problems })
+                Ok(Objects {
+                    source,
+                    cluster: None,
+                    saved: Vec::new(),
+                    skipped: Skipped::new(),
+                    refusals,
+                    problems: no_problems,
+                })
             }
             Sources::Files { paths, recursive } => {
                 let (files, loaded) = FileSource::open(paths.clone(), *recursive, Keep::Objects)
@@ -89,6 +99,7 @@ impl Objects {
                 Ok(Objects {
                     source: Source::Files(Box::new(files), loaded.batch),
                     cluster: None,
+                    saved: Vec::new(),
                     skipped: loaded.skipped,
                     refusals,
                     problems,
@@ -100,7 +111,14 @@ impl Objects {
                 let (sender, sightings) = mpsc::channel(QUEUED);
                 let source = Source::Cluster(client.clone(), selectors(config), sender);
                 let cluster = Some(Cluster { client, sightings });
-                Ok(Objects { source, cluster, skipped: Skipped::new(), refusals, problems: no_problems })
+                Ok(Objects {
+                    source,
+                    cluster,
+                    saved: Vec::new(),
+                    skipped: Skipped::new(),
+                    refusals,
+                    problems: no_problems,
+                })
             }
         }
     }
@@ -127,7 +145,10 @@ impl Objects {
             Source::Files(files, batch) => self.complete(batch, Some(*files), events, stop).await,
             Source::Cluster(client, selectors, sightings) => {
                 let following = Following { selectors, metrics: telemetry.cluster().clone(), ..Following::default() };
-                kubernetes::follow(client, following, events, sightings, stop).await;
+                let (source, batches) = mpsc::channel(QUEUED);
+                let away = kubernetes::away(client.clone());
+                let relay = state::stand_in(self.saved, away, batches, events);
+                tokio::join!(kubernetes::follow(client, following, source, sightings, stop), relay);
             }
         }
     }
@@ -175,7 +196,7 @@ fn concerns(event: &Event, refusal: &Refusal) -> bool {
     match event {
         Event::Apply(object) => object.kind() == refusal.object.kind && object.key() == refusal.object.key,
         Event::Delete(object) => *object == refusal.object,
-        Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) => false,
+        Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) | Event::Freshness(_) => false,
     }
 }
 

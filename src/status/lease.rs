@@ -96,7 +96,11 @@ async fn hold(
     terms: Terms,
     watched: &mut Option<Watched>,
 ) -> Result<bool, Error> {
-    let Some(mut lease) = leases.get_opt(&candidate.name).await? else {
+    let found = match leases.get(&candidate.name).await {
+        Err(Error::Api(status)) if status.code == 404 => None,
+        found => Some(found?),
+    };
+    let Some(mut lease) = found else {
         let metadata = ObjectMeta { name: Some(candidate.name.clone()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(held(candidate, terms, None)) };
         return won(leases.create(&PostParams::default(), &lease).await);

@@ -25,8 +25,8 @@ impl Live {
     }
 
     /// Every object.
-    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
-        self.0.keys()
+    pub fn all(&self) -> impl Iterator<Item = (&ObjectRef, &Seen)> {
+        self.0.iter()
     }
 
     /// One object.

@@ -7,7 +7,8 @@
 //!                             └── conflict: the next sighting; other fault: later, longer each time ◀┘
 //! ```
 //!
-//! Only what changed is looked at: a sighting costs one comparison, however many objects there are.
+//! A verdict is true of the objects that it was made of: one that was recreated under the same name, or changed since,
+//! waits for its own. Only what changed is looked at: a sighting costs one comparison, however many objects there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,10 +23,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::live::Live;
-use super::merge;
+use super::{finalizer, merge};
 use crate::api::{Kind, ObjectRef, Seen, Sighting};
 use crate::telemetry::{ClusterMetrics, StatusWrite};
-use crate::translate::Statuses;
+use crate::translate::{Judged, Statuses};
 
 /// Patches on their way at a time.
 const AT_ONCE: usize = 8;
@@ -36,6 +37,15 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait after a fault; and for the sighting that a conflict announces.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// What a translation said, and of which objects.
+#[derive(Debug, Clone, Default)]
+pub struct Verdicts {
+    /// What objects of ours are to say.
+    pub statuses: Arc<Statuses>,
+    /// The versions that it is true of; nothing is written to any other.
+    pub judged: Arc<Judged>,
+}
+
 /// Writes statuses as long as this process leads.
 pub struct StatusWriter {
     client: Client,
@@ -43,7 +53,7 @@ pub struct StatusWriter {
     metrics: ClusterMetrics,
     live: Live,
     /// None before the first report.
-    statuses: Option<Arc<Statuses>>,
+    verdicts: Option<Verdicts>,
     /// What differs, and neither is on its way nor waits.
     due: BTreeSet<(Turn, ObjectRef)>,
     /// On their way.
@@ -87,13 +97,23 @@ struct Short {
     again: Value,
 }
 
+/// What is to be written.
+#[derive(Debug)]
+enum Write {
+    Status(Value),
+    /// All that the object is to have.
+    Finalizers(Vec<String>),
+}
+
 /// A write that ended.
 struct Done {
     object: ObjectRef,
     /// The version it was over.
     over: String,
     /// What it was written for.
-    statuses: Option<Arc<Statuses>>,
+    verdicts: Option<Verdicts>,
+    /// Whether it was a status.
+    counts: bool,
     outcome: Result<Seen, Error>,
 }
 
@@ -105,7 +125,7 @@ impl StatusWriter {
             controller,
             metrics,
             live: Live::default(),
-            statuses: None,
+            verdicts: None,
             due: BTreeSet::new(),
             pending: BTreeSet::new(),
             later: BTreeMap::new(),
@@ -118,7 +138,7 @@ impl StatusWriter {
     pub async fn run(
         mut self,
         mut sightings: mpsc::Receiver<Vec<Sighting>>,
-        mut reports: watch::Receiver<Option<Arc<Statuses>>>,
+        mut reports: watch::Receiver<Option<Verdicts>>,
         mut leading: watch::Receiver<bool>,
     ) {
         let mut writes = JoinSet::new();
@@ -134,8 +154,8 @@ impl StatusWriter {
                 }
                 Ok(()) = reports.changed() => {
                     let latest = reports.borrow_and_update().clone();
-                    if let Some(statuses) = latest {
-                        self.report(&statuses);
+                    if let Some(verdicts) = latest {
+                        self.report(&verdicts);
                     }
                 }
                 Ok(()) = leading.changed() => {
@@ -157,6 +177,10 @@ impl StatusWriter {
     fn see(&mut self, sighting: Sighting) {
         let object = sighting.0.clone();
         let gone = sighting.1.is_none();
+        // the echo of a write of ours tells nothing, and ends no wait
+        if !gone && self.live.find(&object) == sighting.1.as_ref() {
+            return;
+        }
         if !self.live.take_up(sighting) {
             return;
         }
@@ -169,10 +193,12 @@ impl StatusWriter {
         self.judge(object);
     }
 
-    fn report(&mut self, statuses: &Arc<Statuses>) {
-        let before = self.statuses.replace(Arc::clone(statuses));
-        let differs = |object: &&ObjectRef| before.as_ref().is_none_or(|before| !same(object, before, statuses));
-        let changed: Vec<ObjectRef> = self.live.objects().filter(differs).cloned().collect();
+    fn report(&mut self, verdicts: &Verdicts) {
+        let before = self.verdicts.replace(verdicts.clone());
+        let differs = |(object, seen): &(&ObjectRef, &Seen)| {
+            before.as_ref().is_none_or(|before| !same(object, seen, before, verdicts))
+        };
+        let changed: Vec<ObjectRef> = self.live.all().filter(differs).map(|(object, _)| object.clone()).collect();
         for object in changed {
             self.judge(object);
         }
@@ -207,17 +233,28 @@ impl StatusWriter {
     }
 
     fn turn(&self, object: &ObjectRef) -> Option<Turn> {
-        let status = self.live.find(object)?.status.as_ref();
-        let wanted = self.wanted(object, status, "")?;
-        let is_short = |short: &Short| short.answered.as_ref() == status && short.again == wanted;
-        if status == Some(&wanted) || self.short.get(object).is_some_and(is_short) {
-            return None;
-        }
-        Some(if merge::has_ours(object, status, &self.controller) { Turn::Again } else { Turn::First })
+        let seen = self.live.find(object)?;
+        let is_first = || !merge::has_ours(object, seen.status.as_ref(), &self.controller);
+        Some(match self.next(object, seen, "")? {
+            Write::Status(_) if is_first() => Turn::First,
+            Write::Status(_) | Write::Finalizers(_) => Turn::Again,
+        })
     }
 
-    fn wanted(&self, object: &ObjectRef, live: Option<&Value>, now: &str) -> Option<Value> {
-        merge::merged(object, live, self.statuses.as_ref()?, &self.controller, now)
+    /// What is to be written over what was seen, if anything differs. A condition that flips does so `now`.
+    fn next(&self, object: &ObjectRef, seen: &Seen, now: &str) -> Option<Write> {
+        let verdicts = self.verdicts.as_ref()?;
+        // an object that was recreated or changed since is another one, of which nothing is said yet
+        if !verdicts.judged.has(object, &seen.uid, seen.generation) {
+            return None;
+        }
+        let status = seen.status.as_ref();
+        let merged = |now| merge::merged(object, status, &verdicts.statuses, &self.controller, now);
+        let is_short = |short: &Short| short.answered.as_ref() == status && Some(&short.again) == merged("").as_ref();
+        let status = merged(now)
+            .filter(|wanted| status != Some(wanted) && !self.short.get(object).is_some_and(is_short))
+            .map(Write::Status);
+        status.or_else(|| finalizer::wanted(object, seen, verdicts).map(Write::Finalizers))
     }
 
     /// Starts as many of the writes that are due as there is room for.
@@ -227,22 +264,23 @@ impl StatusWriter {
             // "priority to first-time statuses": they come first in the order of `Turn`
             let Some((_, object)) = self.due.pop_first() else { return };
             let Some(seen) = self.live.find(&object).cloned() else { continue };
-            let Some(wanted) = self.wanted(&object, seen.status.as_ref(), &now) else { continue };
+            let Some(wanted) = self.next(&object, &seen, &now) else { continue };
             self.pending.insert(object.clone());
-            let (client, statuses) = (self.client.clone(), self.statuses.clone());
+            let (client, verdicts) = (self.client.clone(), self.verdicts.clone());
             writes.spawn(async move {
                 let outcome = write(&client, &object, &seen, &wanted).await;
-                Done { object, over: seen.resource_version, statuses, outcome }
+                let counts = matches!(wanted, Write::Status(_));
+                Done { object, over: seen.resource_version, verdicts, counts, outcome }
             });
         }
     }
 
-    fn settle(&mut self, Done { object, over, statuses, outcome }: Done) {
+    fn settle(&mut self, Done { object, over, verdicts, counts, outcome }: Done) {
         self.pending.remove(&object);
         let result = match outcome {
             Ok(seen) => {
                 self.later.remove(&object);
-                self.take_answer(&object, seen, statuses.as_deref());
+                self.take_answer(&object, seen, verdicts.as_ref());
                 StatusWrite::Written
             }
             Err(Error::Api(status)) if status.code == 409 => {
@@ -260,24 +298,26 @@ impl StatusWriter {
             }
             Err(error) => {
                 let wait = self.later.get(&object).map_or(FIRST_WAIT, |later| (later.wait * 2).min(LONGEST_WAIT));
-                tracing::warn!(%object, %error, retry_after = ?wait, "status not written");
+                tracing::warn!(%object, %error, retry_after = ?wait, "not written");
                 let until = Some(Instant::now() + wait);
                 self.later.insert(object.clone(), Later { until, wait, ends: Ends::InTime });
                 StatusWrite::Failed
             }
         };
-        self.metrics.status_written(object.kind.name(), result);
+        if counts {
+            self.metrics.status_written(object.kind.name(), result);
+        }
         self.judge(object);
     }
 
-    fn take_answer(&mut self, object: &ObjectRef, seen: Seen, written_for: Option<&Statuses>) {
+    fn take_answer(&mut self, object: &ObjectRef, seen: Seen, written_for: Option<&Verdicts>) {
         let answered = seen.status.clone();
         if self.live.find(object).is_none() || !self.live.take_up((object.clone(), Some(seen))) {
             return;
         }
         self.short.remove(object);
         let again =
-            written_for.and_then(|for_it| merge::merged(object, answered.as_ref(), for_it, &self.controller, ""));
+            written_for.and_then(|v| merge::merged(object, answered.as_ref(), &v.statuses, &self.controller, ""));
         if let Some(again) = again.filter(|again| answered.as_ref() != Some(again)) {
             tracing::debug!(%object, "the API server keeps less of the status than was written");
             self.short.insert(object.clone(), Short { answered, again });
@@ -286,9 +326,19 @@ impl StatusWriter {
 }
 
 /// Whether both reports say the same of an object.
-fn same(object: &ObjectRef, a: &Statuses, b: &Statuses) -> bool {
+fn same(object: &ObjectRef, seen: &Seen, a: &Verdicts, b: &Verdicts) -> bool {
+    let judged = |verdicts: &Verdicts| verdicts.judged.has(object, &seen.uid, seen.generation);
+    judged(a) == judged(b) && says_the_same(object, a, b)
+}
+
+fn says_the_same(object: &ObjectRef, one: &Verdicts, other: &Verdicts) -> bool {
+    let (a, b) = (&one.statuses, &other.statuses);
     match object.kind {
-        Kind::GatewayClass => a.gateway_classes.get(&object.key) == b.gateway_classes.get(&object.key),
+        Kind::GatewayClass => {
+            let name = &object.key.name;
+            a.gateway_classes.get(&object.key) == b.gateway_classes.get(&object.key)
+                && one.judged.is_in_use(name) == other.judged.is_in_use(name)
+        }
         Kind::Gateway => a.gateways.get(&object.key) == b.gateways.get(&object.key),
         Kind::ListenerSet => a.listener_sets.get(&object.key) == b.listener_sets.get(&object.key),
         Kind::BackendTlsPolicy | Kind::UpstreamPolicy => a.policies.get(object) == b.policies.get(object),
@@ -296,8 +346,8 @@ fn same(object: &ObjectRef, a: &Statuses, b: &Statuses) -> bool {
     }
 }
 
-/// Patches one status over the version that was seen.
-async fn write(client: &Client, object: &ObjectRef, seen: &Seen, wanted: &Value) -> Result<Seen, Error> {
+/// Patches one object over the version that was seen.
+async fn write(client: &Client, object: &ObjectRef, seen: &Seen, wanted: &Write) -> Result<Seen, Error> {
     let gvk = GroupVersionKind::gvk(object.kind.group(), &seen.version, object.kind.name());
     let resource = ApiResource::from_gvk_with_plural(&gvk, object.kind.plural());
     let api: Api<DynamicObject> = if object.kind.namespaced() {
@@ -305,18 +355,22 @@ async fn write(client: &Client, object: &ObjectRef, seen: &Seen, wanted: &Value)
     } else {
         Api::all_with(client.clone(), &resource)
     };
-    let patch = Patch::Merge(json!({
-        "metadata": {"resourceVersion": seen.resource_version},
-        "status": over(seen.status.as_ref(), wanted),
-    }));
-    let parameters = PatchParams::default();
-    let written = api.patch_status(&object.key.name, &parameters, &patch);
-    let written = timeout(PATIENCE, written).await.map_err(|late| Error::Service(Box::new(late)))??;
-    Ok(Seen {
-        resource_version: written.metadata.resource_version.unwrap_or_default(),
-        version: seen.version.clone(),
-        status: written.data.get("status").cloned(),
-    })
+    let (name, parameters, version) = (&object.key.name, PatchParams::default(), &seen.resource_version);
+    let writing = async {
+        match wanted {
+            Write::Status(wanted) => {
+                let status = over(seen.status.as_ref(), wanted);
+                let patch = json!({"metadata": {"resourceVersion": version}, "status": status});
+                api.patch_status(name, &parameters, &Patch::Merge(patch)).await
+            }
+            Write::Finalizers(finalizers) => {
+                let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+                api.patch(name, &parameters, &Patch::Merge(patch)).await
+            }
+        }
+    };
+    let written = timeout(PATIENCE, writing).await.map_err(|late| Error::Service(Box::new(late)))??;
+    Ok(Seen::new(&written.metadata, &seen.version, written.data.get("status").cloned()))
 }
 
 /// A merge patch that makes `wanted` of `live`: fields that stay are not said, fields that are to go are said with

@@ -24,6 +24,20 @@ pub enum Event {
     Applied(BTreeMap<String, i64>),
     /// Addresses of the nodes on whose network listeners can be reached, sorted: the whole picture.
     HostAddresses(Vec<String>),
+    /// Whose view of the world the objects are from here on.
+    Freshness(Freshness),
+}
+
+/// Whose view of the world the objects are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum Freshness {
+    /// Nobody's yet.
+    #[default]
+    Awaited,
+    /// That of an earlier process: the cluster is away. Good enough to serve, and nothing to report on.
+    Saved,
+    /// The cluster's own.
+    Live,
 }
 
 /// What became of an address that was to be bound.

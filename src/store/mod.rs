@@ -22,9 +22,11 @@ use crate::api::listener_set::ListenerSet;
 use crate::api::reference_grant::ReferenceGrant;
 use crate::api::tls_route::TlsRoute;
 use crate::api::upstream_policy::UpstreamPolicy;
-use crate::api::{ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectKey, ObjectRef, Secret, Service, label};
+use crate::api::{
+    ConfigMap, EndpointSlice, Kind, Namespace, Object, ObjectKey, ObjectMeta, ObjectRef, Secret, Service, label,
+};
 
-pub use event::{Batch, BindState, Event};
+pub use event::{Batch, BindState, Event, Freshness};
 
 use meaning::Meaning;
 
@@ -60,6 +62,8 @@ pub struct Resources {
     pub applied: BTreeMap<String, i64>,
     /// Addresses of the nodes that serve.
     pub host_addresses: Vec<String>,
+    /// Whose view of the world this is; files do not say.
+    pub freshness: Freshness,
 }
 
 /// What a batch changed. `routes` says that the graph must be translated anew; `objects` may ask for it, if somebody
@@ -103,6 +107,30 @@ impl Change {
     }
 }
 
+/// Every kind with its map, handed to a macro.
+macro_rules! kinds {
+    ($of:ident) => {
+        $of! {
+            GatewayClass(gateway_classes),
+            Gateway(gateways),
+            ListenerSet(listener_sets),
+            HttpRoute(http_routes),
+            GrpcRoute(grpc_routes),
+            TlsRoute(tls_routes),
+            TcpRoute(tcp_routes),
+            UdpRoute(udp_routes),
+            ReferenceGrant(reference_grants),
+            BackendTlsPolicy(backend_tls_policies),
+            UpstreamPolicy(upstream_policies),
+            Namespace(namespaces),
+            Service(services),
+            EndpointSlice(endpoint_slices),
+            Secret(secrets),
+            ConfigMap(config_maps),
+        }
+    };
+}
+
 impl Resources {
     /// Applies one event and adds to `change` what it changed. An object that means the same as the one held
     /// (its status and `resourceVersion` may differ) takes its place and changes nothing.
@@ -137,30 +165,48 @@ impl Resources {
                 change.routes |= self.host_addresses != addresses;
                 self.host_addresses = addresses;
             }
+            Event::Freshness(freshness) => {
+                change.routes |= self.freshness != freshness;
+                self.freshness = freshness;
+            }
         }
     }
 
     /// How many objects of each kind are held.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, usize)> {
-        vec![
-            (Kind::GatewayClass.name(), self.gateway_classes.len()),
-            (Kind::Gateway.name(), self.gateways.len()),
-            (Kind::ListenerSet.name(), self.listener_sets.len()),
-            (Kind::HttpRoute.name(), self.http_routes.len()),
-            (Kind::GrpcRoute.name(), self.grpc_routes.len()),
-            (Kind::TlsRoute.name(), self.tls_routes.len()),
-            (Kind::TcpRoute.name(), self.tcp_routes.len()),
-            (Kind::UdpRoute.name(), self.udp_routes.len()),
-            (Kind::ReferenceGrant.name(), self.reference_grants.len()),
-            (Kind::BackendTlsPolicy.name(), self.backend_tls_policies.len()),
-            (Kind::UpstreamPolicy.name(), self.upstream_policies.len()),
-            (Kind::Namespace.name(), self.namespaces.len()),
-            (Kind::Service.name(), self.services.len()),
-            (Kind::EndpointSlice.name(), self.endpoint_slices.len()),
-            (Kind::Secret.name(), self.secrets.len()),
-            (Kind::ConfigMap.name(), self.config_maps.len()),
-        ]
+        macro_rules! count {
+            ($($kind:ident($map:ident)),* $(,)?) => { vec![$((Kind::$kind.name(), self.$map.len())),*] };
+        }
+        kinds!(count)
+    }
+
+    /// Shows the identity and metadata of every object.
+    pub fn each(&self, mut show: impl FnMut(Kind, &ObjectKey, &ObjectMeta)) {
+        macro_rules! each {
+            ($($kind:ident($map:ident)),* $(,)?) => {
+                $(for (key, object) in &self.$map {
+                    show(Kind::$kind, key, &object.metadata);
+                })*
+            };
+        }
+        kinds!(each);
+    }
+
+    /// Copies of the objects that `wanted` names, sorted by kind and key.
+    pub fn copies(&self, wanted: impl Fn(&ObjectRef) -> bool) -> Vec<Object> {
+        let mut found = Vec::new();
+        macro_rules! copy {
+            ($($kind:ident($map:ident)),* $(,)?) => {
+                $(for (key, object) in &self.$map {
+                    if wanted(&ObjectRef { kind: Kind::$kind, key: key.clone() }) {
+                        found.push(Object::$kind(Box::new(object.clone())));
+                    }
+                })*
+            };
+        }
+        kinds!(copy);
+        found
     }
 
     fn apply_slice(&mut self, slice: EndpointSlice, change: &mut Change) {
@@ -193,46 +239,21 @@ impl Resources {
 
     fn insert(&mut self, object: Object) -> bool {
         let key = object.key();
-        match object {
-            Object::GatewayClass(o) => put(&mut self.gateway_classes, key, *o),
-            Object::Gateway(o) => put(&mut self.gateways, key, *o),
-            Object::ListenerSet(o) => put(&mut self.listener_sets, key, *o),
-            Object::HttpRoute(o) => put(&mut self.http_routes, key, *o),
-            Object::GrpcRoute(o) => put(&mut self.grpc_routes, key, *o),
-            Object::TlsRoute(o) => put(&mut self.tls_routes, key, *o),
-            Object::TcpRoute(o) => put(&mut self.tcp_routes, key, *o),
-            Object::UdpRoute(o) => put(&mut self.udp_routes, key, *o),
-            Object::ReferenceGrant(o) => put(&mut self.reference_grants, key, *o),
-            Object::BackendTlsPolicy(o) => put(&mut self.backend_tls_policies, key, *o),
-            Object::UpstreamPolicy(o) => put(&mut self.upstream_policies, key, *o),
-            Object::Namespace(o) => put(&mut self.namespaces, key, *o),
-            Object::Service(o) => put(&mut self.services, key, *o),
-            Object::EndpointSlice(o) => put(&mut self.endpoint_slices, key, *o),
-            Object::Secret(o) => put(&mut self.secrets, key, *o),
-            Object::ConfigMap(o) => put(&mut self.config_maps, key, *o),
+        macro_rules! insert {
+            ($($kind:ident($map:ident)),* $(,)?) => {
+                match object { $(Object::$kind(object) => put(&mut self.$map, key, *object),)* }
+            };
         }
+        kinds!(insert)
     }
 
-    fn remove(&mut self, object_ref: &ObjectRef) -> bool {
-        let key = &object_ref.key;
-        match object_ref.kind {
-            Kind::GatewayClass => self.gateway_classes.remove(key).is_some(),
-            Kind::Gateway => self.gateways.remove(key).is_some(),
-            Kind::ListenerSet => self.listener_sets.remove(key).is_some(),
-            Kind::HttpRoute => self.http_routes.remove(key).is_some(),
-            Kind::GrpcRoute => self.grpc_routes.remove(key).is_some(),
-            Kind::TlsRoute => self.tls_routes.remove(key).is_some(),
-            Kind::TcpRoute => self.tcp_routes.remove(key).is_some(),
-            Kind::UdpRoute => self.udp_routes.remove(key).is_some(),
-            Kind::ReferenceGrant => self.reference_grants.remove(key).is_some(),
-            Kind::BackendTlsPolicy => self.backend_tls_policies.remove(key).is_some(),
-            Kind::UpstreamPolicy => self.upstream_policies.remove(key).is_some(),
-            Kind::Namespace => self.namespaces.remove(key).is_some(),
-            Kind::Service => self.services.remove(key).is_some(),
-            Kind::EndpointSlice => self.endpoint_slices.remove(key).is_some(),
-            Kind::Secret => self.secrets.remove(key).is_some(),
-            Kind::ConfigMap => self.config_maps.remove(key).is_some(),
+    fn remove(&mut self, ObjectRef { kind, key }: &ObjectRef) -> bool {
+        macro_rules! remove {
+            ($($kind:ident($map:ident)),* $(,)?) => {
+                match kind { $(Kind::$kind => self.$map.remove(key).is_some(),)* }
+            };
         }
+        kinds!(remove)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod compile;
 mod graph;
+mod judged;
 mod reference;
 pub mod report;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use crate::snapshot::{EndpointSet, Snapshot, UpstreamId};
 use crate::store::Resources;
 
+pub use judged::Judged;
 pub use reference::References;
 pub use report::{Applied, Finding, GatewayService, Infrastructure, ServicePort, Severity, Statuses};
 
@@ -86,6 +88,8 @@ pub struct Translation {
     pub infrastructure: Infrastructure,
     /// By uid of the Gateway, the generation that this process serves: nothing of it waits to be bound.
     pub applied: BTreeMap<String, i64>,
+    /// Which objects all of it is about.
+    pub judged: Judged,
 }
 
 /// Translates everything: resolve once, then read both the snapshot and the reports off the same graph.
@@ -95,7 +99,8 @@ pub fn translate(resources: &Resources, settings: &Settings) -> Translation {
         let (statuses, findings) = report::report(&graph, settings);
         let snapshot = compile::compile(&graph, settings);
         let (infrastructure, applied) = (report::infrastructure(&graph, settings), report::applied(&graph));
-        Translation { snapshot, statuses, findings, references: graph.references, infrastructure, applied }
+        let judged = Judged::of(resources);
+        Translation { snapshot, statuses, findings, references: graph.references, judged, infrastructure, applied }
     })
 }
 

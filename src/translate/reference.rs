@@ -8,7 +8,8 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-use crate::api::{Kind, ObjectRef};
+use crate::api::{Kind, Object, ObjectKey, ObjectRef};
+use crate::store::Resources;
 
 /// The objects that were referred to, whether they are there or not. Kept as hashes: two that fall on one cost a
 /// translation too many, never one too few.
@@ -35,6 +36,19 @@ impl References {
         let key = &object.key;
         (self.every_namespace && object.kind == Kind::Namespace)
             || self.hashes.contains(&hash(object.kind, &key.namespace, &key.name))
+    }
+
+    /// Copies of all that was looked at: whoever has them gets the same out of them.
+    #[must_use]
+    pub fn looked_at(&self, resources: &Resources) -> Vec<Object> {
+        let is_looked_at = |service: &ObjectKey| self.has(&ObjectRef { kind: Kind::Service, key: service.clone() });
+        let of_services = resources.slices_of.iter().filter(|(service, _)| is_looked_at(service));
+        let slices: HashSet<&ObjectKey> = of_services.flat_map(|(_, slices)| slices).collect();
+        resources.copies(|object| match object.kind {
+            Kind::Namespace | Kind::Service | Kind::Secret | Kind::ConfigMap => self.has(object),
+            Kind::EndpointSlice => slices.contains(&object.key),
+            _ => true,
+        })
     }
 }
 

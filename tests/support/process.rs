@@ -26,13 +26,18 @@ pub fn free_port() -> u16 {
 impl Transom {
     /// Starts `transom run -f folder` with its output in `folder/../transom.log`, without waiting.
     pub fn start(folder: &Path, extra: &[&str]) -> Transom {
+        let folder_argument = folder.to_str().expect("UTF-8");
+        Transom::run(&[&["-f", folder_argument], extra].concat(), &folder.with_extension("log"))
+    }
+
+    /// Starts `transom run` with its output in `log`, without waiting.
+    pub fn run(arguments: &[&str], log: &Path) -> Transom {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let log = std::fs::File::create(folder.with_extension("log")).expect("log file");
+        let log = std::fs::File::create(log).expect("log file");
         let child = Command::new(binary())
-            .args(["run", "-f"])
-            .arg(folder)
+            .arg("run")
             .args(["--admin-address", &admin.to_string(), "--access-log", "off"])
-            .args(extra)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log file"))
             .stderr(log)

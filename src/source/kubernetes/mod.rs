@@ -12,6 +12,7 @@
 
 pub mod once;
 pub mod permission;
+mod pace;
 mod picture;
 mod served;
 pub mod survey;
@@ -42,6 +43,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(295);
 
 /// How often a kind that the cluster does not have is looked for, unless said otherwise.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a streaming list may be silent before it is taken for none, unless said otherwise.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Between the beginnings of two watches of a kind, unless said otherwise.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,13 +79,23 @@ pub struct Following {
     pub selectors: Selectors,
     /// How often a kind that the cluster does not have is looked for; must not be zero.
     pub look_again: Duration,
+    /// How long a streaming list may be silent before it is taken for none.
+    pub silence: Duration,
+    /// Between the beginnings of two watches of a kind: one that lived for longer is begun again at once.
+    pub pause: Duration,
     /// Who counts watches that begin again.
     pub metrics: ClusterMetrics,
 }
 
 impl Default for Following {
     fn default() -> Self {
-        Following { selectors: Selectors::default(), look_again: LOOK_AGAIN, metrics: ClusterMetrics::default() }
+        Following {
+            selectors: Selectors::default(),
+            look_again: LOOK_AGAIN,
+            silence: SILENCE,
+            pause: PAUSE,
+            metrics: ClusterMetrics::default(),
+        }
     }
 }
 
@@ -128,6 +143,14 @@ async fn configure(access: &Access) -> Result<kube::Config, AccessError> {
         config.headers.push((HeaderName::from_static("impersonate-user"), user));
     }
     Ok(config)
+}
+
+/// Ends if the API server cannot be talked to at all, and as soon as that is known; never while it says anything.
+pub async fn away(client: Client) {
+    match client.apiserver_version().await {
+        Ok(_) | Err(kube::Error::Api(_)) => std::future::pending().await,
+        Err(error) => tracing::warn!(%error, "the API server cannot be reached"),
+    }
 }
 
 /// Follows the cluster until `stop`: sends one batch with everything once every watch is in step, then every change.

@@ -124,7 +124,7 @@ mod tests {
         let event = |event: Event| match event {
             Event::Apply(object) => format!("+{}", object.key().name),
             Event::Delete(object) => format!("-{}", object.key.name),
-            Event::Binds(_) | Event::Applied(_) | Event::HostAddresses(_) => "facts".to_owned(),
+            _ => "a fact".to_owned(),
         };
         batch.map(|batch| batch.into_iter().map(event).collect())
     }

@@ -8,9 +8,10 @@ use kube::runtime::watcher::{self, Event, InitialListStrategy};
 use kube::{Client, Error};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
+use super::pace::paced;
 use super::picture::{Decoded, Picture, Shown};
 use super::served::{Served, is_not_found, served};
 use super::{Following, table};
@@ -52,6 +53,7 @@ pub struct Watch {
     scope: Scope,
     labels: Option<String>,
     look_again: Duration,
+    silence: Duration,
     metrics: ClusterMetrics,
     told: mpsc::Sender<Told>,
     picture: Picture,
@@ -96,11 +98,12 @@ impl Watch {
     /// A watch that has not begun.
     pub fn new(client: Client, kind: Kind, scope: Scope, following: &Following, told: mpsc::Sender<Told>) -> Self {
         Watch {
-            client,
+            client: paced(client, following.pause),
             kind,
             scope,
             labels: table::labels(kind, &following.selectors).map(str::to_owned),
             look_again: following.look_again,
+            silence: following.silence,
             metrics: following.metrics.clone(),
             told,
             picture: Picture::new(kind),
@@ -162,8 +165,13 @@ impl Watch {
         pin_mut!(events);
         let mut was_good = false;
         let mut wait = FIRST_WAIT;
-        while let Some(event) = events.next().await {
+        loop {
+            let streams = self.strategy == InitialListStrategy::StreamingList && self.picture.is_listing();
+            let next = if streams { timeout(self.silence, events.next()).await } else { Ok(events.next().await) };
+            let Ok(event) = next else { return self.list_in_pages("a streaming list that does not end") };
+            let Some(event) = event else { return End::Unheard };
             let shown = match event {
+                Ok(Event::Init) if streams => return self.list_in_pages("a streaming list that ends too early"),
                 Ok(Event::Init) => Shown::Begun,
                 Ok(Event::InitApply(object) | Event::Apply(object)) => {
                     let (key, decoded) = self.decode(object, version);
@@ -175,11 +183,7 @@ impl Watch {
                     Shown::Complete
                 }
                 Err(error) if not_served(&error) => return End::NotServed,
-                Err(error) if self.refuses_streaming(&error) => {
-                    tracing::debug!(%error, "no streaming lists here; listing in pages");
-                    self.strategy = InitialListStrategy::ListWatch;
-                    return End::OtherWay;
-                }
+                Err(error) if self.refuses_streaming(&error) => return self.list_in_pages(&error.to_string()),
                 // the watcher goes on by itself, from where it was; a list that is too old it makes anew
                 Err(error @ (watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_))) if was_good => {
                     self.metrics.watch_restarted(self.kind.name(), reason(&error));
@@ -205,7 +209,14 @@ impl Watch {
                 return End::Unheard;
             }
         }
-        End::Unheard
+    }
+
+    /// An API server that does not know streaming lists may refuse them, or take no notice of what it does not know:
+    /// then the end of the list is never told, or the watch is over before it.
+    fn list_in_pages(&mut self, why: &str) -> End {
+        tracing::debug!(why, "no streaming lists here; listing in pages");
+        self.strategy = InitialListStrategy::ListWatch;
+        End::OtherWay
     }
 
     fn events(&self, version: &str) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> + use<> {
@@ -221,21 +232,21 @@ impl Watch {
     }
 
     /// Reads an object; one that fits no type of ours is named and left alone.
-    fn decode(&mut self, object: DynamicObject, version: &str) -> (ObjectKey, Decoded) {
+    fn decode(&mut self, mut object: DynamicObject, version: &str) -> (ObjectKey, Decoded) {
         let key = key_of(&object);
+        object.metadata.managed_fields = None; // often the greater part of an object, and of no meaning to us
         if self.kind.has_status() {
-            let seen = Seen {
-                resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-                version: version.to_owned(),
-                status: object.data.get("status").cloned(),
-            };
+            let status = object.data.as_object_mut().and_then(|fields| fields.shift_remove("status"));
+            let seen = Seen::new(&object.metadata, version, status);
             self.seen.push((ObjectRef { kind: self.kind, key: key.clone() }, Some(seen)));
         }
         let read = serde_json::to_value(object).and_then(|value: Value| Object::from_value(self.kind, value));
         match read {
             Ok(object) => (key, Decoded::Object(object)),
             Err(error) => {
-                tracing::warn!(object = %key, %error, "cannot be read; what was known of it stays");
+                // the words of an error repeat what was read
+                let why = if self.kind == Kind::Secret { "not said of a Secret".to_owned() } else { error.to_string() };
+                tracing::warn!(object = %key, why, "cannot be read; what was known of it stays");
                 (key, Decoded::Unreadable)
             }
         }

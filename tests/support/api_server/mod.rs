@@ -5,6 +5,7 @@
 mod about;
 mod applying;
 mod objects;
+mod selector;
 
 use std::convert::Infallible;
 use std::io;
@@ -21,11 +22,13 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use transom::api::Kind;
+use transom::api::{Kind, Object};
+use transom::store::{Change as StoreChange, Event, Resources};
 
-use objects::{Change, Key, State, Target};
+use objects::{Change, Key, State, Streaming, Target};
+use selector::Selector;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -35,6 +38,7 @@ pub struct ApiServer {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
+    away: watch::Sender<bool>,
 }
 
 /// How open watches end.
@@ -64,6 +68,7 @@ struct Watching {
     server: ApiServer,
     plural: String,
     namespace: Option<String>,
+    selector: Selector,
     ready: Vec<Value>,
     from: u64,
     cut: u64,
@@ -79,26 +84,67 @@ impl ApiServer {
             address: listener.local_addr().unwrap(),
             state: Arc::default(),
             changed: watch::Sender::new(0),
+            away: watch::Sender::new(false),
         };
         for kind in Kind::ALL {
             server.serve(kind, kind.versions()[0]);
         }
         server.lock().served.entry("coordination.k8s.io/v1".into()).or_default().insert("leases".into());
         server.lock().revision = 100;
-        let accepting = server.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let server = accepting.clone();
-                let service = service_fn(move |request| {
-                    let server = server.clone();
-                    async move { Ok::<_, Infallible>(server.answer(request).await) }
-                });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service),
-                );
-            }
-        });
+        tokio::spawn(server.clone().accept(listener));
         server
+    }
+
+    /// Accepts until the server goes away.
+    async fn accept(self, listener: TcpListener) {
+        let mut away = self.away.subscribe();
+        loop {
+            let socket = tokio::select! {
+                _ = away.wait_for(|away| *away) => return,
+                accepted = listener.accept() => accepted.unwrap().0,
+            };
+            let server = self.clone();
+            let service = service_fn(move |request| {
+                let server = server.clone();
+                async move { Ok::<_, Infallible>(server.answer(request).await) }
+            });
+            let mut away = self.away.subscribe();
+            tokio::spawn(async move {
+                let serving =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+                tokio::select! {
+                    _ = serving => {}
+                    _ = away.wait_for(|away| *away) => {}
+                }
+            });
+        }
+    }
+
+    /// The process ends: connections are cut, new ones refused. What it held stays, as in etcd.
+    pub async fn go_away(&self) {
+        self.away.send_replace(true);
+        while TcpStream::connect(self.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Another process serves the same, on the same port.
+    pub async fn come_back(&self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.away.send_replace(false);
+        tokio::spawn(self.clone().accept(listener));
+    }
+
+    /// A kubeconfig that leads here.
+    pub fn kubeconfig(&self) -> String {
+        let server = format!("http://{}", self.address);
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        })
+        .to_string()
     }
 
     pub fn client(&self) -> kube::Client {
@@ -131,7 +177,18 @@ impl ApiServer {
 
     pub fn without_streaming_lists(&self, page: usize) {
         let mut state = self.lock();
-        (state.no_streaming, state.page) = (true, Some(page));
+        (state.streaming, state.page) = (Streaming::Refused, Some(page));
+    }
+
+    /// `sendInitialEvents` is a parameter that the server does not know.
+    pub fn ignoring_streaming_lists(&self) {
+        self.lock().streaming = Streaming::Ignored;
+    }
+
+    /// Watches of a kind end as soon as they have told what there is.
+    pub fn brief(&self, kind: Kind) {
+        self.lock().brief.insert(kind.plural().into());
+        self.tick();
     }
 
     /// Lists and watches of a kind wait until it is released.
@@ -196,6 +253,19 @@ impl ApiServer {
         self.lock().objects.get(&key(kind, namespace, name)).cloned()
     }
 
+    /// Everything that is here, as a source would show it.
+    pub fn resources(&self) -> Resources {
+        let mut resources = Resources::default();
+        for ((plural, ..), object) in &self.lock().objects {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural);
+            let object = kind.and_then(|kind| Object::from_value(kind, object.clone()).ok());
+            if let Some(object) = object {
+                resources.apply(Event::Apply(object), &mut StoreChange::default());
+            }
+        }
+        resources
+    }
+
     pub fn lease(&self, namespace: &str, name: &str) -> Option<Value> {
         self.lock().objects.get(&("leases".into(), namespace.into(), name.into())).cloned()
     }
@@ -245,12 +315,14 @@ impl ApiServer {
             let pair = asked.query.split('&').filter_map(|pair| pair.split_once('='));
             pair.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
         };
+        let selector = Selector::parse(&parameter("labelSelector").unwrap_or_default());
         let answer = match (asked.method.as_str(), &target.name) {
             ("GET", None) if parameter("watch").is_some() => {
                 let initial = parameter("sendInitialEvents").is_some();
-                return self.watch(target, initial, parameter("resourceVersion").and_then(|v| v.parse().ok()));
+                let from = parameter("resourceVersion").and_then(|version| version.parse().ok());
+                return self.watch(target, selector, initial, from);
             }
-            ("GET", None) => Ok(self.lock().list(&target, parameter("limit"), parameter("continue"))),
+            ("GET", None) => Ok(self.lock().list(&target, &selector, parameter("limit"), parameter("continue"))),
             ("GET", Some(_)) => self.lock().objects.get(&target.key()).cloned().ok_or(StatusCode::NOT_FOUND),
             ("PATCH", Some(_)) if parameter("force").is_some() => {
                 self.lock().apply(&target, &parameter("fieldManager").unwrap_or_default(), asked.body)
@@ -282,16 +354,21 @@ impl ApiServer {
         }
     }
 
-    fn watch(&self, target: Target, initial: bool, from: Option<u64>) -> Response<Body> {
+    fn watch(&self, target: Target, selector: Selector, initial: bool, from: Option<u64>) -> Response<Body> {
         let changed = self.changed.subscribe();
         let state = self.lock();
-        if initial && state.no_streaming {
+        if initial && state.streaming == Streaming::Refused {
             return fault(StatusCode::UNPROCESSABLE_ENTITY);
         }
         let mut ready = Vec::new();
+        // "Get State and Start at Any": without a version a watch begins with everything too
+        let initial = initial || from.is_none_or(|from| from == 0);
         if initial {
             let added = state.of(&target.plural, target.namespace.as_deref());
+            let added = added.filter(|object| selector.selects(object));
             ready.extend(added.map(|object| json!({"type": "ADDED", "object": object})));
+        }
+        if initial && state.streaming == Streaming::Served {
             let annotations = json!({"k8s.io/initial-events-end": "true"});
             let metadata = json!({"resourceVersion": state.revision.to_string(), "annotations": annotations});
             ready.push(json!({"type": "BOOKMARK", "object": {"apiVersion": "v1", "kind": "K", "metadata": metadata}}));
@@ -303,6 +380,7 @@ impl ApiServer {
             cut: state.cuts.get(&target.plural).map_or(0, |cut| cut.0),
             plural: target.plural,
             namespace: target.namespace,
+            selector,
             changed,
             ended: false,
         };
@@ -332,10 +410,9 @@ impl Watching {
                 let unseen = |change: &&Change| change.revision > self.from && change.revision <= until;
                 for change in state.history.iter().filter(unseen) {
                     let place = change.object["metadata"]["namespace"].as_str();
-                    if change.plural == self.plural && (self.namespace.is_none() || self.namespace.as_deref() == place)
-                    {
-                        self.ready.push(json!({"type": change.event, "object": change.object}));
-                    }
+                    let here = self.namespace.is_none() || self.namespace.as_deref() == place;
+                    let seen = self.selector.sees(change).filter(|_| change.plural == self.plural && here);
+                    self.ready.extend(seen.map(|event| json!({"type": event, "object": change.object})));
                 }
                 self.from = until.max(self.from);
                 cut.and_then(|cut| cut.1)
@@ -345,6 +422,7 @@ impl Watching {
             }
             match cut {
                 Some(Cut::Clean) => return None,
+                None if self.server.lock().brief.contains(&self.plural) => return None,
                 Some(Cut::Torn) => return Some(Err(io::Error::other("torn"))),
                 Some(Cut::Gone) => {
                     self.ended = true;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::selector::Selector;
 use super::{Asked, Cut};
 
 /// Plural, namespace, name.
@@ -19,7 +20,9 @@ pub struct State {
     pub served: BTreeMap<String, BTreeSet<String>>,
     /// Plurals whose lists and watches wait.
     pub held: BTreeSet<String>,
-    pub no_streaming: bool,
+    pub streaming: Streaming,
+    /// Watches of these plurals end as soon as they have told what there is.
+    pub brief: BTreeSet<String>,
     pub page: Option<usize>,
     /// How many times they were cut, how last, and at which revision.
     pub cuts: BTreeMap<String, (u64, Option<Cut>, u64)>,
@@ -36,11 +39,23 @@ pub struct State {
     pub applied: BTreeMap<(Key, String), Value>,
 }
 
+/// What the server makes of `sendInitialEvents`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Streaming {
+    #[default]
+    Served,
+    /// 422, as before Kubernetes 1.32 by default.
+    Refused,
+    /// A parameter like any other that it does not know.
+    Ignored,
+}
+
 pub struct Change {
     pub revision: u64,
     pub plural: String,
     pub event: &'static str,
     pub object: Value,
+    pub before: Option<Value>,
 }
 
 /// One object or a collection, as a path names it.
@@ -65,10 +80,11 @@ impl State {
         fails
     }
 
-    pub fn list(&self, target: &Target, limit: Option<String>, next: Option<String>) -> Value {
+    pub fn list(&self, target: &Target, selector: &Selector, limit: Option<String>, next: Option<String>) -> Value {
         let limit = self.page.or(limit.and_then(|limit| limit.parse().ok())).unwrap_or(usize::MAX);
         let skip: usize = next.and_then(|next| next.parse().ok()).unwrap_or(0);
-        let all: Vec<&Value> = self.of(&target.plural, target.namespace.as_deref()).collect();
+        let all = self.of(&target.plural, target.namespace.as_deref()).filter(|object| selector.selects(object));
+        let all: Vec<&Value> = all.collect();
         let page: Vec<&Value> = all.iter().copied().skip(skip).take(limit).collect();
         let mut metadata = json!({"resourceVersion": self.revision.to_string()});
         if skip + page.len() < all.len() {
@@ -78,26 +94,48 @@ impl State {
     }
 
     pub fn put(&mut self, key: Key, mut object: Value) -> Value {
-        let before = self.objects.get(&key);
-        object["metadata"]["resourceVersion"] =
-            before.map_or(Value::Null, |b| b["metadata"]["resourceVersion"].clone());
-        if before == Some(&object) {
+        let before = self.objects.get(&key).cloned();
+        let old = before.as_ref().map_or(&Value::Null, |before| &before["metadata"]);
+        for field in ["resourceVersion", "uid", "generation", "deletionTimestamp"] {
+            object["metadata"][field] = old[field].clone();
+        }
+        if before.as_ref() == Some(&object) {
             return object; // as etcd3 does: no change, no revision
         }
         self.revision += 1;
+        match &before {
+            None => object["metadata"]["uid"] = json!(format!("uid-{}", self.revision)),
+            Some(before) if before["spec"] == object["spec"] => {}
+            Some(_) => object["metadata"]["generation"] = Value::Null,
+        }
+        if object["metadata"]["generation"].is_null() {
+            object["metadata"]["generation"] = json!(old["generation"].as_i64().unwrap_or(0) + 1);
+        }
+        if !object["metadata"]["deletionTimestamp"].is_null() && finalizers(&object).is_empty() {
+            self.objects.insert(key.clone(), object.clone());
+            self.remove(&key);
+            return object;
+        }
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         let event = if before.is_some() { "MODIFIED" } else { "ADDED" };
         let plural = key.0.clone();
         self.objects.insert(key, object.clone());
-        self.history.push(Change { revision: self.revision, plural, event, object: object.clone() });
+        self.history.push(Change { revision: self.revision, plural, event, object: object.clone(), before });
         object
     }
 
+    /// Takes the object away, or marks it, while finalizers hold it.
     pub fn remove(&mut self, key: &Key) {
         self.revision += 1;
         let mut object = self.objects.remove(key).unwrap();
+        let before = Some(object.clone());
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        self.history.push(Change { revision: self.revision, plural: key.0.clone(), event: "DELETED", object });
+        let event = if finalizers(&object).is_empty() { "DELETED" } else { "MODIFIED" };
+        if event == "MODIFIED" {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            self.objects.insert(key.clone(), object.clone());
+        }
+        self.history.push(Change { revision: self.revision, plural: key.0.clone(), event, object, before });
     }
 
     pub fn write(&mut self, method: &str, target: &Target, body: Value) -> Result<Value, StatusCode> {
@@ -117,8 +155,17 @@ impl State {
         if method == "PUT" {
             return Ok(self.put(key, body));
         }
-        assert!(target.status, "only the status is patched: {body}");
         let mut after = before;
+        if !target.status {
+            let fields: Vec<&String> = body["metadata"].as_object().unwrap().keys().collect();
+            assert_eq!(fields, ["resourceVersion", "finalizers"], "of the rest only finalizers are patched: {body}");
+            let added = finalizers(&body).iter().any(|finalizer| !finalizers(&after).contains(finalizer));
+            if added && !after["metadata"]["deletionTimestamp"].is_null() {
+                return Err(StatusCode::UNPROCESSABLE_ENTITY);
+            }
+            after["metadata"]["finalizers"] = body["metadata"]["finalizers"].clone();
+            return Ok(self.put(key, after));
+        }
         if after["status"].is_null() {
             after["status"] = json!({});
         }
@@ -153,6 +200,10 @@ impl Target {
     pub fn key(&self) -> Key {
         (self.plural.clone(), self.namespace.clone().unwrap_or_default(), self.name.clone().unwrap_or_default())
     }
+}
+
+fn finalizers(object: &Value) -> Vec<Value> {
+    object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default()
 }
 
 /// RFC 7396.
