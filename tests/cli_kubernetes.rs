@@ -203,6 +203,12 @@ async fn a_port_that_somebody_holds_is_a_problem_where_listeners_are_bound_on_th
     let words = format!("problem: Gateway shop/edge: spec.listeners[web]: port {port} cannot be bound on this machine");
     assert!(run.code == 1 && run.out.contains(&words) && run.out.contains("[PortUnavailable]"), "{run:?}");
     assert!(!bench.check(&["--expose", "service"]).out.contains("PortUnavailable"));
+    let mut served = gateway("ours", port);
+    served["status"] =
+        json!({"listeners": [{"name": "web", "conditions": [{"type": "Programmed", "status": "True"}]}]});
+    bench.server.apply(Kind::Gateway, "shop", "edge", served);
+    let run = bench.check(&[]);
+    assert!(run.code == 0 && run.out.contains("note: Gateway shop/edge: spec.listeners[web]: port"), "{run:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,7 +109,7 @@ fn judge(answers: Answers, config: &Config) -> Preflight {
     let mut loaded = Loaded::of_once(once, config);
     if whole {
         if config.expose == Expose::Host {
-            told.extend(ports::diagnose(&loaded.translation.snapshot));
+            told.extend(ports::diagnose(&loaded.translation.snapshot, &seen));
         }
     } else {
         // what the rest alone would mean is not what is meant
