@@ -9,15 +9,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use transom::admin::{self, ConfigDump, Explain, SourceProblem, State};
+use transom::admin::{self, AppliedView, ConfigDump, Explain, SourceProblem, State};
 use transom::lifecycle::Readiness;
 use transom::router::{HostMap, Hostname, RouteTable};
 use transom::snapshot::tls::{Certificate, ListenerTls};
 use transom::snapshot::{Bind, BindProtocol, Listener, ListenerId, Snapshot};
 use transom::telemetry::{AccessLog, BuildLabels, Telemetry};
+use transom::translate::Applied;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,9 +40,21 @@ fn start(explain: Option<Explain>) -> Running {
 }
 
 fn start_with(config: Arc<dyn Fn() -> ConfigDump + Send + Sync>, explain: Option<Explain>) -> Running {
+    start_whole(config, explain, None)
+}
+
+fn start_applied(applied: watch::Receiver<Arc<Applied>>) -> Running {
+    start_whole(Arc::new(ConfigDump::default), None, Some(AppliedView::new(applied)))
+}
+
+fn start_whole(
+    config: Arc<dyn Fn() -> ConfigDump + Send + Sync>,
+    explain: Option<Explain>,
+    applied: Option<AppliedView>,
+) -> Running {
     let readiness = Readiness::new();
     let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::off());
-    let state = State { readiness: readiness.clone(), telemetry, config, explain, applied: None };
+    let state = State { readiness: readiness.clone(), telemetry, config, explain, applied };
     let bound = admin::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = bound.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -154,6 +168,52 @@ async fn explain_hands_the_question_on_and_the_problem_back() {
         assert!(answer.body.contains(said), "{target}: {}", answer.body);
     }
     assert_eq!(ask(start(None).address, "GET", "/explain?url=x").await.status, 404);
+}
+
+fn applied(version: u64) -> Arc<Applied> {
+    Arc::new(Applied { version, gateways: [("uid".to_owned(), 3)].into() })
+}
+
+#[tokio::test]
+async fn applied_answers_once_the_version_is_another() {
+    let (sender, receiver) = watch::channel(applied(7));
+    let address = start_applied(receiver).address;
+    let shown = |answer: Answer| serde_json::from_str::<Value>(&answer.body).unwrap();
+    for target in ["/applied", "/applied?after=6", "/applied?after=9"] {
+        let answer = ask(address, "GET", target).await;
+        assert_eq!((answer.status, shown(answer)), (200, json!({"version": 7, "gateways": {"uid": 3}})), "{target}");
+    }
+    let waiting = tokio::spawn(ask(address, "GET", "/applied?after=7"));
+    // whoever asks later is answered, and the first one still waits
+    assert_eq!(ask(address, "GET", "/livez").await.status, 200);
+    assert!(!waiting.is_finished());
+    sender.send_replace(applied(8));
+    assert_eq!(shown(timeout(PATIENCE, waiting).await.unwrap().unwrap())["version"], 8);
+    for target in ["/applied?after=x", "/applied?before=1", "/applied?after=1&after=2"] {
+        let answer = ask(address, "GET", target).await;
+        assert_eq!((answer.status, answer.body.contains("/applied?after=7")), (400, true), "{target}: {}", answer.body);
+    }
+    let missing = ask(address, "GET", "/x").await.body;
+    assert!(missing.contains("/metrics, /config and /applied"), "{missing}");
+    assert_eq!(ask(start(None).address, "GET", "/applied").await.status, 404);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_applied_are_few_and_end_with_what_they_wait_for() {
+    let (sender, receiver) = watch::channel(applied(7));
+    let address = start_applied(receiver).address;
+    let mut waiting = JoinSet::new();
+    for _ in 0..40 {
+        waiting.spawn(ask(address, "GET", "/applied?after=7"));
+    }
+    for _ in 0..8 {
+        timeout(PATIENCE, waiting.join_next()).await.unwrap().unwrap().unwrap();
+    }
+    assert_eq!(ask(address, "GET", "/livez").await.status, 200);
+    drop(sender);
+    while let Some(answer) = timeout(PATIENCE, waiting.join_next()).await.unwrap() {
+        assert_eq!(answer.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]
