@@ -40,7 +40,8 @@ use crate::source::state::StateFile;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
 use crate::translate::{Binds, Origin};
 
-pub use cluster::lease_name;
+pub use cluster::{lease_name, own_namespace};
+pub use privilege::take_up_low_ports;
 
 use cluster::Member;
 use objects::Objects;
