@@ -92,7 +92,7 @@ pub fn needs(undertaking: &Undertaking) -> Vec<Need> {
             }
             if undertaking.reached == Reached::ByService && matches!(kind, Kind::Service | Kind::EndpointSlice) {
                 let purpose = "give each Gateway a Service and an address";
-                add(kind.group(), kind.plural(), namespace, purpose, &["create", "patch", "delete"]);
+                add(kind.group(), kind.plural(), namespace, purpose, &["get", "create", "patch", "delete"]);
             }
         }
     }
