@@ -157,7 +157,7 @@ async fn what_may_not_be_done_is_a_problem_with_its_purpose() {
     for words in [
         "problem: jane may not patch gateways/status.gateway.networking.k8s.io, needed to write statuses [Forbidden]",
         "problem: jane may not list, watch services, needed to see what is to be served [Forbidden]",
-        "problem: jane may not create, patch, delete services, needed to give each Gateway a Service and an address",
+        "problem: jane may not get, create, patch, delete services, needed to give each Gateway a Service and an address",
         "problem: no object is judged, since not all may be read: Service; the first: Forbidden [Forbidden]",
         "note: CRDs may not be read, so nothing is known of their release and fields",
         "Gateway API  unknown release: GatewayClass v1",

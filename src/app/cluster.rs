@@ -66,6 +66,7 @@ pub fn write_back(
 }
 
 /// The pod's namespace, as the downward API gives it.
+#[must_use]
 pub fn own_namespace() -> Option<String> {
     std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty())
 }

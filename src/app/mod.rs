@@ -40,7 +40,8 @@ use crate::source::state::StateFile;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
 use crate::translate::{Binds, Origin};
 
-pub use cluster::lease_name;
+pub use cluster::{lease_name, own_namespace};
+pub use privilege::take_up_low_ports;
 
 use cluster::Member;
 use objects::Objects;
@@ -58,7 +59,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 /// Input that cannot be read; the admin address that cannot be had; without a cluster, every listener that cannot.
 pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     start_log(&config)?;
-    privilege::take_up_low_ports();
+    take_up_low_ports();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)

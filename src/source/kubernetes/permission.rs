@@ -24,15 +24,17 @@ pub struct Undertaking {
     pub lease: String,
     /// How listeners are reached.
     pub reached: Reached,
-    /// Whether there are pods beside this process that serve the same: then they are asked what they serve.
+    /// Whether pods serve, which are found by their labels and asked what they serve; else this process alone does.
     pub fleet: bool,
 }
 
 /// How clients reach listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// On ports of the machine itself.
+    /// On ports of machines, whose addresses are given or nobody's business.
     ByHost,
+    /// On ports of nodes, whose addresses are read.
+    ByNodes,
     /// By a Service for each Gateway, which is written.
     ByService,
 }
@@ -92,13 +94,13 @@ pub fn needs(undertaking: &Undertaking) -> Vec<Need> {
             }
             if undertaking.reached == Reached::ByService && matches!(kind, Kind::Service | Kind::EndpointSlice) {
                 let purpose = "give each Gateway a Service and an address";
-                add(kind.group(), kind.plural(), namespace, purpose, &["create", "patch", "delete"]);
+                add(kind.group(), kind.plural(), namespace, purpose, &["get", "create", "patch", "delete"]);
             }
         }
     }
     if undertaking.fleet {
         add("", "pods", own, "find the pods of this install", &["list", "watch"]);
-        if undertaking.reached == Reached::ByHost {
+        if undertaking.reached == Reached::ByNodes {
             add("", "nodes", None, "publish the addresses of nodes", &["list", "watch"]);
         }
     }

@@ -73,15 +73,18 @@ async fn ask(connection: &Connection, config: &Config) -> Result<Answers, Unreac
 }
 
 fn undertaking(connection: &Connection, config: &Config) -> Undertaking {
+    // Services bring connections to pods: with them there are pods
+    let fleet = config.pod_selector.given().is_some() || config.expose == Expose::Service;
     Undertaking {
         namespaces: config.namespaces.0.clone(),
-        own_namespace: std::env::var("POD_NAMESPACE").unwrap_or_else(|_| connection.namespace.clone()),
+        own_namespace: app::own_namespace().unwrap_or_else(|| connection.namespace.clone()),
         lease: app::lease_name(config.controller_name.as_str()),
         reached: match config.expose {
+            Expose::Host if fleet && config.publish_addresses.0.is_empty() => Reached::ByNodes,
             Expose::Host => Reached::ByHost,
             Expose::Service => Reached::ByService,
         },
-        fleet: config.pod_selector.given().is_some(),
+        fleet,
     }
 }
 
@@ -109,6 +112,7 @@ fn judge(answers: Answers, config: &Config) -> Preflight {
     let mut loaded = Loaded::of_once(once, config);
     if whole {
         if config.expose == Expose::Host {
+            app::take_up_low_ports();
             told.extend(ports::diagnose(&loaded.translation.snapshot, &seen));
         }
     } else {

@@ -18,11 +18,10 @@ pub fn diagnose(snapshot: &Snapshot, seen: &Objects) -> Vec<Diagnostic> {
         for listener in &bind.listeners {
             let gateway = format!("Gateway {}/{}", listener.id.namespace, listener.id.gateway);
             let (port, address) = (listener.port, view::address(*address));
-            let (severity, but) = match serves(&listener.id, seen) {
-                true => {
-                    (Severity::Note, "; the listener is programmed: if by this install, it is held as it should be")
-                }
-                false => (Severity::Problem, ""),
+            let (severity, but) = if serves(&listener.id, seen) {
+                (Severity::Note, "; the listener is programmed: if by this install, it is held as it should be")
+            } else {
+                (Severity::Problem, "")
             };
             let message = format!("port {port} cannot be bound on this machine: {address}: {why}{but}");
             let field = format!("spec.listeners[{}]", listener.id.listener);

@@ -155,12 +155,17 @@ mod tests {
             needs(undertaking).iter().map(|need| format!("{} {}", need.verb, need.resource)).collect()
         };
         let service = asked(&undertaking(&[]));
-        for need in
-            ["create services", "patch endpointslices", "delete services", "watch pods", "patch gateways/status"]
-        {
+        for need in [
+            "get services",
+            "create services",
+            "patch endpointslices",
+            "delete services",
+            "watch pods",
+            "patch gateways/status",
+        ] {
             assert!(service.iter().any(|asked| asked == need), "{need}");
         }
-        let host = asked(&Undertaking { reached: Reached::ByHost, ..undertaking(&[]) });
+        let host = asked(&Undertaking { reached: Reached::ByNodes, ..undertaking(&[]) });
         assert!(!host.iter().any(|asked| asked == "create services") && host.iter().any(|asked| asked == "list nodes"));
         let alone = asked(&Undertaking { reached: Reached::ByHost, fleet: false, ..undertaking(&[]) });
         assert!(!alone.iter().any(|asked| asked.ends_with("pods") || asked.ends_with("nodes")));
