@@ -131,7 +131,7 @@ async fn an_answer_of_trailers_only_stays_one() {
     let reply = ask(&mut client, "/trailers-only", "").await.unwrap();
     assert_eq!(reply.head.headers["grpc-status"], "5");
     assert_eq!(reply.head.headers["grpc-message"], "none");
-    assert!(reply.body.is_empty() && reply.trailers.is_none(), "{reply:?}");
+    assert!(reply.header_ended && reply.body.is_empty() && reply.trailers.is_none(), "{reply:?}");
     assert_eq!(reply.head.headers.get("content-length"), None);
 }
 

@@ -102,7 +102,7 @@ fn status(reply: &Reply) -> &str {
 
 /// The gateway's own answer: status and reason, in the header block that ends the stream.
 fn told(reply: &Reply) -> (u16, &str, &str) {
-    assert!(reply.body.is_empty() && reply.trailers.is_none(), "{reply:?}");
+    assert!(reply.header_ended && reply.body.is_empty() && reply.trailers.is_none(), "{reply:?}");
     let header = |name: &str| reply.head.headers.get(name).map_or("none", |value| value.to_str().unwrap());
     (reply.head.status.as_u16(), header("grpc-status"), header("grpc-message"))
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
@@ -60,11 +61,20 @@ pub async fn answer(session: &mut Session, answer: Answer, context: &RequestCont
         filter::on_own_answer(session.req_header(), &mut header, reason, matched)?;
     }
     let Some(body) = body.filter(|_| session.req_header().method != Method::HEAD) else {
-        session.write_response_header(header, true).await?;
-        return session.finish_body().await;
+        return end_with(session, header).await;
     };
     session.write_response_header(header, false).await?;
     session.write_response_body(Some(body), true).await
+}
+
+/// An answer without a body, whose header ends the stream. Over HTTP/2 Pingora ends it by a frame of its own, even when
+/// told otherwise, and a client of gRPC takes that for an answer that lacks its trailers.
+async fn end_with(session: &mut Session, header: Box<ResponseHeader>) -> pingora::Result<()> {
+    if let ServerSession::H2(stream) = session.as_downstream_mut() {
+        return stream.write_response_header(header, true);
+    }
+    session.write_response_header(header, true).await?;
+    session.finish_body().await
 }
 
 fn plain(answer: Answer) -> pingora::Result<(Box<ResponseHeader>, Option<Bytes>)> {

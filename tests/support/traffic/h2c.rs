@@ -231,6 +231,8 @@ pub struct Reply {
     pub head: http::response::Parts,
     pub body: Vec<u8>,
     pub trailers: Option<HeaderMap>,
+    /// Whether the header block ended the stream: what gRPC calls an answer of trailers only.
+    pub header_ended: bool,
 }
 
 impl Reply {
@@ -244,6 +246,7 @@ impl Reply {
 pub async fn reply(response: h2::client::ResponseFuture) -> Result<Reply, h2::Error> {
     let (head, mut body) =
         tokio::time::timeout(Duration::from_secs(15), response).await.expect("in time")?.into_parts();
+    let header_ended = body.is_end_stream();
     let mut whole = Vec::new();
     while let Some(piece) = tokio::time::timeout(Duration::from_secs(15), body.data()).await.expect("in time") {
         let piece = piece?;
@@ -251,7 +254,7 @@ pub async fn reply(response: h2::client::ResponseFuture) -> Result<Reply, h2::Er
         whole.extend(piece);
     }
     let trailers = body.trailers().await?;
-    Ok(Reply { head, body: whole, trailers })
+    Ok(Reply { head, body: whole, trailers, header_ended })
 }
 
 /// A call with a body in one piece.
