@@ -66,7 +66,8 @@ impl Looking {
         let services = wishes.iter().map(|(gateway, wish)| (ObjectKey::new("n", *gateway), wish.clone())).collect();
         let applied = applied.iter().map(|(uid, generation)| ((*uid).to_owned(), *generation)).collect();
         let infrastructure = Arc::new(Infrastructure { services });
-        self.facts.send_replace(Some(Facts { infrastructure, applied: Arc::new(applied) }));
+        let ports = (20_000..=29_999).collect();
+        self.facts.send_replace(Some(Facts { infrastructure, applied: Arc::new(applied), ports }));
     }
 
     fn counted(&self, kind: &str, result: &str) -> Option<String> {

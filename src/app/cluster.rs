@@ -1,5 +1,6 @@
 //! What a cluster asks for beyond its objects: a leader, statuses, and the infrastructure around the data planes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -9,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::objects::Cluster;
 use crate::controller::Report;
 use crate::infra::{self, Facts, Observation};
+use crate::snapshot::Reader;
 use crate::status::{Candidate, StatusWriter, Terms, Verdicts, lead};
 use crate::store::Freshness;
 use crate::telemetry::ClusterMetrics;
@@ -39,6 +41,7 @@ pub fn write_back(
     cluster: Cluster,
     member: Member,
     report: watch::Receiver<Report>,
+    reader: Reader,
     metrics: &ClusterMetrics,
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -53,7 +56,7 @@ pub fn write_back(
     let (leading, leads) = watch::channel(false);
     tasks.spawn(lead(client.clone(), candidate, Terms::default(), leading, stop.clone()));
     let (outlets, parts) = Outlets::new();
-    tasks.spawn(outlets.forward(report));
+    tasks.spawn(outlets.forward(report, reader));
     tasks.spawn(show(leads.clone(), metrics.clone()));
     let (sender, observations) = mpsc::channel(QUEUED);
     if let Some(setup) = setup {
@@ -114,7 +117,7 @@ impl Outlets {
         (Outlets { verdicts, facts, applied }, parts)
     }
 
-    async fn forward(self, mut report: watch::Receiver<Report>) {
+    async fn forward(self, mut report: watch::Receiver<Report>, reader: Reader) {
         while report.changed().await.is_ok() {
             let latest = report.borrow_and_update().clone();
             let Report { generation, statuses, judged, freshness, infrastructure, applied, .. } = latest;
@@ -125,7 +128,8 @@ impl Outlets {
             self.applied.send_replace(Arc::new(Applied { version: generation, gateways }));
             // what was made of saved objects is served, and nothing is written for it
             if freshness == Freshness::Live {
-                self.facts.send_replace(Some(Facts { infrastructure, applied }));
+                let ports = reader.current().binds.keys().map(SocketAddr::port).collect();
+                self.facts.send_replace(Some(Facts { infrastructure, applied, ports }));
                 self.verdicts.send_replace(Some(Verdicts { statuses, judged }));
             }
         }

@@ -108,7 +108,8 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     tasks.spawn(controller.run(queue));
     let applied = objects.cluster.take().map(|cluster| {
         let member = Member { controller_name: config.controller_name.as_str().to_owned(), setup };
-        let shown = cluster::write_back(cluster, member, report.clone(), telemetry.cluster(), &tasks, &stop);
+        let shown =
+            cluster::write_back(cluster, member, report.clone(), reader.clone(), telemetry.cluster(), &tasks, &stop);
         tasks.spawn(feedback::observations(shown.observations, events.clone()));
         AppliedView::new(shown.applied)
     });

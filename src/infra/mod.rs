@@ -21,7 +21,7 @@ mod shelf;
 mod term;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub struct Facts {
     pub infrastructure: Arc<Infrastructure>,
     /// What this process serves.
     pub applied: Arc<BTreeMap<String, i64>>,
+    /// Ports that this process binds for it: behind any other there is nobody yet.
+    pub ports: BTreeSet<u16>,
 }
 
 /// What was found out: the whole picture of it.

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn everything_that_there_is_is_read() {
-        let text = "type: LoadBalancer\nannotations: {a: 'true'}\nlabels: {b: c}\nexternalTrafficPolicy: Local\n\
+        let text = "type: LoadBalancer\nannotations: {a: true}\nlabels: {b: c}\nexternalTrafficPolicy: Local\n\
                     loadBalancerClass: x.example/y\nloadBalancerSourceRanges: [10.0.0.0/8, 'fd00::/8']\n";
         let pattern = ServicePattern::parse(text).unwrap();
         assert_eq!(pattern.annotations, BTreeMap::from([("a".to_owned(), "true".to_owned())]));
@@ -174,7 +174,7 @@ mod tests {
             ("lables: {}", "`lables` is not known; did you mean `labels`?; allowed: type, "),
             ("selector: {}", "`selector` is not known; allowed: type, "),
             ("type: ExternalName", "unknown variant `ExternalName`"),
-            ("annotations: {a: true}", "annotations.a: invalid type: boolean `true`, expected a string"),
+            ("annotations: {a: [b]}", "annotations.a: invalid type: sequence, expected a string at line 1 column 18"),
             ("loadBalancerSourceRanges: [10.0.0.0]", "loadBalancerSourceRanges"),
             ("- type", "a mapping is expected"),
             ("type: ClusterIP\nexternalTrafficPolicy: Local", "`externalTrafficPolicy` goes with"),

@@ -13,6 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::plan::targets_of;
+
 /// For one connection.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Between two tries.
@@ -35,8 +37,9 @@ pub struct Probes {
     places: Arc<Semaphore>,
 }
 
-/// The doors of a Service; none before it has an address. Names instead of addresses are not tried.
-pub fn doors(service: &Service) -> Option<Doors> {
+/// The doors of a Service behind which there is one of these ports; none before it has an address. Names instead of
+/// addresses are not tried.
+pub fn doors(service: &Service, served: &BTreeSet<u16>) -> Option<Doors> {
     let spec = service.spec.as_ref()?;
     let addresses: Vec<&str> = if spec.type_.as_deref() == Some("LoadBalancer") {
         let status = service.status.as_ref()?.load_balancer.as_ref()?;
@@ -46,9 +49,9 @@ pub fn doors(service: &Service) -> Option<Doors> {
         spec.cluster_ips.iter().flatten().map(String::as_str).collect()
     };
     let addresses: Vec<IpAddr> = addresses.into_iter().filter_map(|text| text.parse().ok()).collect();
-    let ports = spec.ports.iter().flatten().filter(|port| port.protocol.as_deref().is_none_or(|name| name == "TCP"));
-    let ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port.port).ok()).collect();
-    let doors = addresses.iter().flat_map(|address| ports.iter().map(|port| SocketAddr::new(*address, *port)));
+    let targets = targets_of(service);
+    let ports = targets.iter().filter(|(_, target)| served.contains(target)).map(|(port, _)| *port);
+    let doors = ports.flat_map(|port| addresses.iter().map(move |address| SocketAddr::new(*address, port)));
     Some(doors.collect())
 }
 
@@ -89,17 +92,18 @@ impl Probes {
         self.trying.retain(|gateway, _| gateways.contains(gateway.as_str()));
     }
 
-    /// Waits until some doors were tried.
+    /// Waits until some doors were tried, and takes up all that were.
     pub async fn next(&mut self) {
-        match self.tasks.join_next().await {
-            Some(Ok((gateway, doors))) => {
-                if self.trying.get(&gateway) == Some(&doors) {
-                    self.trying.remove(&gateway);
-                    self.tried.insert(gateway, doors);
-                }
+        let Some(first) = self.tasks.join_next().await else { return std::future::pending().await };
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            if let Ok((gateway, doors)) = ended
+                && self.trying.get(&gateway) == Some(&doors)
+            {
+                self.trying.remove(&gateway);
+                self.tried.insert(gateway, doors);
             }
-            Some(Err(_)) => {}
-            None => std::future::pending().await,
+            next = self.tasks.try_join_next();
         }
     }
 }
@@ -121,18 +125,21 @@ mod tests {
 
     fn found(spec: &Value, status: &Value) -> Option<Vec<String>> {
         let service = serde_json::from_value(json!({"spec": spec, "status": status})).unwrap();
-        Some(doors(&service)?.iter().map(ToString::to_string).collect())
+        Some(doors(&service, &BTreeSet::from([20_001, 20_002]))?.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn a_load_balancer_has_doors_once_it_has_an_address() {
-        let spec = json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}, {"port": 443}]});
+        let spec = json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"], "ports": [
+            {"port": 80, "targetPort": 20001}, {"port": 443, "targetPort": 20002}, {"port": 444, "targetPort": 20003},
+        ]});
         assert_eq!(found(&spec, &json!({"loadBalancer": {}})), None);
         let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
         assert_eq!(found(&spec, &status).unwrap(), ["192.0.2.1:80", "192.0.2.1:443"]);
         let named = json!({"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}});
         assert_eq!(found(&spec, &named).unwrap(), [""; 0]);
-        let inside = json!({"type": "ClusterIP", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]});
+        let inside =
+            json!({"type": "ClusterIP", "clusterIPs": ["10.96.0.1"], "ports": [{"port": 80, "targetPort": 20001}]});
         assert_eq!(found(&inside, &json!({})).unwrap(), ["10.96.0.1:80"]);
     }
 

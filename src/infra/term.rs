@@ -150,6 +150,10 @@ impl Round<'_> {
                 () = probes.next() => {}
                 () = super::at(fleet.next().map(Instant::from_std)) => {}
             }
+            sleep(GATHER).await;
+            while let Ok(Heard { uid, told }) = heard.try_recv() {
+                fleet.heard(&uid, told, Instant::now().into_std());
+            }
         }
     }
 
@@ -168,7 +172,7 @@ impl Round<'_> {
         let lets = |uid: &str| match wished.get(uid) {
             None => true,
             Some(key) => {
-                let doors = services.get(key).and_then(|service| doors(service));
+                let doors = services.get(key).and_then(|service| doors(service, &facts.ports));
                 doors.is_some_and(|doors| probes.tried(uid, &doors))
             }
         };
