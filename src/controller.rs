@@ -22,7 +22,7 @@ use tracing::{debug, info};
 use crate::lifecycle::ReadyTask;
 use crate::snapshot::{Publisher, UpstreamId};
 use crate::store::{Batch, Change, Freshness, Resources};
-use crate::translate::{self, Finding, Infrastructure, Judged, References, Settings, Statuses, Translation};
+use crate::translate::{self, Finding, Infrastructure, Judged, Origin, References, Settings, Statuses, Translation};
 
 /// Batches that may wait; a source that is faster than the translator waits for it.
 pub const QUEUED_BATCHES: usize = 1024;
@@ -101,6 +101,10 @@ impl Controller {
             }
             false // nobody is told before it is served
         });
+        // facts may come before any object: a cluster is not served as an empty one before it is known to be
+        if self.settings.origin == Origin::Kubernetes && self.held.borrow().resources.freshness == Freshness::Awaited {
+            return;
+        }
         let referred = change.objects.iter().any(|object| self.held.borrow().references.has(object));
         if change.routes || referred || self.first.is_some() {
             self.translate();
@@ -164,7 +168,7 @@ mod tests {
     use crate::lifecycle::Readiness;
     use crate::snapshot::Reader;
     use crate::store::{BindState, Event};
-    use crate::translate::{Binds, Exposure, Fleet, Origin};
+    use crate::translate::{Binds, Exposure, Fleet};
 
     struct World {
         controller: Controller,
@@ -241,6 +245,41 @@ mod tests {
 
     fn delete(kind: Kind, name: &str) -> Event {
         Event::Delete(ObjectRef { kind, key: ObjectKey::new("n", name) })
+    }
+
+    #[test]
+    fn a_fact_that_comes_before_the_objects_of_a_cluster_is_not_taken_for_an_empty_cluster() {
+        let mut world = World::new();
+        world.controller.settings.origin = Origin::Kubernetes;
+        world.batches(vec![vec![Event::HostAddresses(vec!["10.0.0.1".to_owned()]), route("/two")]]);
+        assert_eq!(world.generation(), 1);
+        world.batches(vec![vec![Event::Freshness(Freshness::Saved)]]);
+        assert_eq!((world.generation(), world.report.borrow().freshness), (2, Freshness::Saved));
+        world.batches(vec![vec![Event::Freshness(Freshness::Live)]]);
+        assert_eq!((world.generation(), world.report.borrow().freshness), (3, Freshness::Live));
+    }
+
+    #[test]
+    fn who_keeps_objects_is_told_when_what_is_served_changed_and_shown_what_was_looked_at() {
+        let mut world = World::new();
+        let mut held = world.controller.held();
+        let kept = |held: &mut watch::Receiver<Held>| -> Option<Vec<String>> {
+            held.has_changed().unwrap().then(|| {
+                let held = held.borrow_and_update();
+                held.references
+                    .looked_at(&held.resources)
+                    .iter()
+                    .map(|object| object.object_ref().to_string())
+                    .collect()
+            })
+        };
+        world.batches(vec![vec![slice("other", "nobody", "10.0.0.9")]]);
+        assert_eq!(kept(&mut held), None, "nobody refers to it");
+        world.batches(vec![vec![slice("s", "web", "10.0.0.1")]]);
+        let all = ["GatewayClass c", "Gateway n/gw", "HTTPRoute n/route", "Service n/web", "EndpointSlice n/s"];
+        assert_eq!(kept(&mut held).unwrap(), all);
+        world.batches(vec![vec![route("/two"), slice("s", "web", "10.0.0.1")]]);
+        assert!(kept(&mut held).is_some());
     }
 
     #[test]

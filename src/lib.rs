@@ -34,9 +34,10 @@
 //!    that cannot be compiled never matches, and never matches more. (`tests/translate.rs`, `router` properties)
 //! 7. **Feedback is input.** Bound addresses return as events. Nothing calls back.
 //! 8. **Serving outlives its source.** A source that fails keeps the last snapshot. Ready means: the first complete
-//!    snapshot is applied and its ports are bound. (`tests/files.rs`, `tests/cli_run.rs`, `tests/traffic_listeners.rs`)
+//!    snapshot is applied and its ports are bound. (`tests/files.rs`, `tests/cli_run.rs`, `tests/traffic_listeners.rs`,
+//!    `tests/kubernetes_state.rs`)
 //! 9. **Everyone computes, only the leader writes.** (`tests/kubernetes_status.rs`,
-//!    `tests/kubernetes_infra.rs`)
+//!    `tests/kubernetes_infra.rs`, `tests/kubernetes_lease.rs`)
 //! 10. **Two kinds of runtime.** Watching, translating and admin run on a small runtime of their own; traffic runs on
 //!     one current-thread runtime per core. (`tests/load_changes.rs`)
 //! 11. **Nothing silent.** A field that is not honoured is a condition, a finding or an error. (`tests/cases/`)

@@ -251,6 +251,25 @@ async fn what_nobody_refers_to_is_not_saved_and_a_broken_file_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_port_that_somebody_holds_is_a_condition_with_his_name_and_no_end_of_the_process() {
+    let world = World::new().await;
+    let held = TcpListener::bind(("127.0.0.1", world.port)).unwrap();
+    let transom = world.start();
+    let message = eventually("the condition", || {
+        let gateway = world.server.find(Kind::Gateway, "n", "g")?;
+        let conditions = gateway["status"]["listeners"][0]["conditions"].as_array()?.clone();
+        let found = conditions.into_iter().find(|condition| condition["reason"] == "PortUnavailable")?;
+        found["message"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(message.contains(&format!("(pid {})", std::process::id())), "{message}");
+    assert!(!is_ready(&transom));
+    drop(held);
+    world.serves("/a", "one").await;
+    transom.ready(READY);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_storm_of_changes_is_one_write_a_second_and_the_last_change_is_kept() {
     let world = World::new().await;
     let transom = world.start().ready(READY);

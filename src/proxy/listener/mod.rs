@@ -7,6 +7,7 @@
 pub mod accept;
 mod buffer;
 pub mod connection;
+mod holder;
 mod sniff;
 mod socket;
 mod stream;
@@ -23,7 +24,8 @@ use tokio::time::{sleep, timeout};
 pub use socket::refusal;
 
 use accept::Signals;
-use socket::Neighbours;
+use holder::Holder;
+use socket::{Neighbours, is_taken};
 use tls::TlsConfigs;
 
 use super::serving::Serving;
@@ -168,9 +170,13 @@ impl Listeners {
                 }
                 Err(error) => {
                     let why = socket::explain(&error);
-                    if self.failed.get(&address) != Some(&why) {
-                        tracing::warn!(%address, error = %why, "cannot bind");
+                    // who holds the port is asked once, not at every try
+                    if self.failed.get(&address).is_some_and(|before| before.starts_with(&why)) {
+                        continue;
                     }
+                    let holder = if is_taken(&error) { Holder::find(address) } else { None };
+                    let why = holder.map_or_else(|| why.clone(), |holder| format!("{why}, {holder}"));
+                    tracing::warn!(%address, error = %why, "cannot bind");
                     self.failed.insert(address, why);
                 }
             }

@@ -82,6 +82,12 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT))
 }
 
+/// Whether somebody else listens there.
+#[must_use]
+pub fn is_taken(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EADDRINUSE)
+}
+
 /// Why a socket cannot be had, for a person.
 #[must_use]
 pub fn explain(error: &io::Error) -> String {
