@@ -11,8 +11,8 @@
 //! what it had shown.
 
 pub mod once;
-pub mod permission;
 mod pace;
+pub mod permission;
 mod picture;
 mod served;
 pub mod survey;
