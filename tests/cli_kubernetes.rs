@@ -185,10 +185,15 @@ async fn with_namespaces_permissions_are_asked_for_in_each_and_what_is_elsewhere
     ] {
         assert!(run.out.contains(words), "{words}: {}", run.out);
     }
+    let run = bench.check(&["--gateway-selector", "tier=edge"]);
+    let words =
+        "note: 3 Gateways: ignored, without the labels of --gateway-selector 'tier=edge': other/edge, shop/edge";
+    assert!(run.code == 0 && run.out.contains(words), "{run:?}");
     let asked = bench.server.asked();
     let reviews = asked.iter().filter(|asked| asked.path.ends_with("/selfsubjectaccessreviews"));
     let secrets =
         reviews.map(|asked| &asked.body["spec"]["resourceAttributes"]).filter(|of| of["resource"] == "secrets");
+    let secrets = secrets.filter(|of| !of["namespace"].is_null());
     let mut secrets: Vec<String> = secrets.map(|of| format!("{} {}", of["verb"], of["namespace"])).collect();
     secrets.sort(); // several are asked at a time
     assert_eq!(secrets, [r#""list" "blog""#, r#""list" "shop""#, r#""watch" "blog""#, r#""watch" "shop""#]);
@@ -307,6 +312,7 @@ async fn status_shows_what_every_controller_says_and_judges_nothing() {
     edge["status"] =
         json!({"addresses": [{"value": "192.0.2.1"}], "conditions": [said("Programmed", "True", "Programmed")]});
     bench.server.apply(Kind::GatewayClass, "", "theirs", json!({"spec": {"controllerName": "example.com/c"}}));
+    bench.server.delete(Kind::Gateway, "shop", "edge"); // another one, of the first generation
     bench.server.apply(Kind::Gateway, "shop", "edge", edge);
     let mut cart = route("edge", "cart");
     let entry = json!({"parentRef": {"name": "edge"}, "controllerName": "example.com/c",
