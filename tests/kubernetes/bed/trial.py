@@ -49,7 +49,8 @@ class Trial:
         path = self.out / f"{release}-values.json"
         path.write_text(json.dumps(values or {}))
         self.cluster.install(release, namespace, f"--values={path}")
-        return f"system:serviceaccount:{namespace}:{release}"
+        name = self.pods(namespace, release)[0]["spec"]["serviceAccountName"]
+        return f"system:serviceaccount:{namespace}:{name}"
 
     def apply(self, *objects, namespace=None):
         """Objects, or YAML text."""
@@ -223,7 +224,7 @@ class Trial:
         for release, namespace in self.releases:
             self.cluster.run("helm", "uninstall", release, "--namespace", namespace, "--wait", "--ignore-not-found")
         for namespace in self.namespaces:
-            self.kubectl("delete", "--ignore-not-found", "--timeout=60s", "namespace", namespace)
+            self.kubectl("delete", "--ignore-not-found", "--timeout=180s", "namespace", namespace)
 
 
 def containers(pod):

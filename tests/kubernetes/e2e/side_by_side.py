@@ -9,6 +9,7 @@ IDLE = 60  # seconds
 
 
 def test(trial):
+    started = time.time()
     apps = trial.namespace()
     trial.backend(apps)
     accounts, addresses = {}, {}
@@ -30,6 +31,9 @@ def test(trial):
         parents = trial.get("httproute", side, apps)["status"]["parents"]
         check([parent["controllerName"] for parent in parents] == [controller], f"parents of {side}: {parents}")
 
+    for side in SIDES:
+        count = len(list(writes(trial, started, accounts[side])))
+        check(count > 0, f"the audit log shows no write of {accounts[side]}, so it cannot show that there is none")
     # quiet first: the last writes of the start are not idleness
     def quiet():
         return not any(True for side in SIDES for _ in writes(trial, time.time() - 5, accounts[side]))
