@@ -105,12 +105,16 @@ fn granted(objects: &[Value]) -> BTreeSet<Permission> {
 
 /// What the program asks of an API server when it is started as the install starts it.
 fn needed(objects: &[Value]) -> BTreeSet<Permission> {
-    let service = argument(objects, "expose") == Some("service");
+    let reached = match (argument(objects, "expose"), argument(objects, "publish-addresses")) {
+        (Some("service"), _) => Reached::ByService,
+        (_, Some(_)) => Reached::ByHost,
+        (_, None) => Reached::ByNodes,
+    };
     let undertaking = Undertaking {
         namespaces: argument(objects, "namespaces").into_iter().flat_map(|n| n.split(',')).map(str::to_owned).collect(),
         own_namespace: workload(objects)["metadata"]["namespace"].as_str().unwrap().to_owned(),
         lease: "any".to_owned(),
-        reached: if service { Reached::ByService } else { Reached::ByHost },
+        reached,
         fleet: argument(objects, "pod-selector").is_some(),
     };
     let needs = needs(&undertaking).into_iter();

@@ -63,7 +63,7 @@
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   verbs: [get] # which bundle of the Gateway API this is, for `transom check`
-{{- if .Values.hostNetwork }}
+{{- if and .Values.hostNetwork (not .Values.publishAddresses) }}
 - apiGroups: [""]
   resources: [nodes]
   verbs: [list, watch] # their addresses
