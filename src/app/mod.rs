@@ -84,7 +84,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
     let setup = match sources {
-        Sources::Kubernetes(_) => infra::setup(&config, cluster::own_namespace(), cluster::own_name())?,
+        Sources::Kubernetes(_) => infra::setup(&config, own_namespace(), cluster::own_name())?,
         Sources::QuickStart | Sources::Files { .. } => None,
     };
     let mut objects = Objects::open(&sources, &config).await?;
