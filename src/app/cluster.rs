@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::objects::Cluster;
+use crate::api::label;
 use crate::controller::Report;
 use crate::infra::{self, Facts, Observation};
 use crate::snapshot::Reader;
@@ -18,6 +19,8 @@ use crate::translate::Applied;
 
 /// Observations that may wait for the controller.
 const QUEUED: usize = 16;
+/// Letters of a controllerName that its Lease shows.
+const READABLE: usize = 40;
 
 /// What a process in a cluster is.
 #[derive(Debug, Clone)]
@@ -85,7 +88,9 @@ pub fn own_name() -> String {
 #[must_use]
 pub fn lease_name(controller_name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    format!("transom-{}", controller_name.chars().map(plain).collect::<String>())
+    let readable: String = controller_name.chars().map(plain).take(READABLE).collect();
+    // what differs in other letters, or further behind, differs here
+    format!("transom-{}-{}", readable.trim_matches('-'), label::fingerprint(controller_name))
 }
 
 async fn show(mut leads: watch::Receiver<bool>, metrics: ClusterMetrics) {
@@ -132,6 +137,24 @@ impl Outlets {
                 self.facts.send_replace(Some(Facts { infrastructure, applied, ports }));
                 self.verdicts.send_replace(Some(Verdicts { statuses, judged }));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_controller_name_has_a_lease_of_its_own_with_a_name_that_an_api_server_takes() {
+        let long = format!("example.com/{}", "x".repeat(240));
+        let names = ["transom.dev/a.b", "transom.dev/a-b", "transom.dev/A-b", &long, &long[..250]];
+        let leases: std::collections::BTreeSet<String> = names.iter().map(|name| lease_name(name)).collect();
+        assert_eq!(leases.len(), names.len(), "{leases:?}");
+        for lease in leases {
+            assert!(
+                lease.len() <= 63 && lease.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
         }
     }
 }
