@@ -255,6 +255,10 @@ async fn explain_and_routes_judge_a_cluster_by_the_code_that_judges_files() {
     let run = bench.run(&["explain", "GET", &url, "--kubernetes", "-o", "json"]);
     let explained: Value = serde_json::from_str(&run.out).unwrap();
     assert_eq!(explained["backends"][0]["endpoints"], json!(["10.0.0.7:8080"]), "{run:?}");
+    // a Service that nobody has made yet stands in nobody's way
+    let run = bench.run(&["explain", "GET", &url, "--kubernetes", "--expose", "service", "-o", "json"]);
+    let explained: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(explained["backends"][0]["endpoints"], json!(["10.0.0.7:8080"]), "{run:?}");
     bench.server.apply(Kind::HttpRoute, "shop", "lost", route("edge", "nobody"));
     let run = bench.run(&["routes", "--kubernetes"]);
     assert!(run.code == 0 && run.err.contains("1 problem; see: transom check --kubernetes"), "{run:?}");

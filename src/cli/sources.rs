@@ -91,7 +91,7 @@ impl Loaded {
     /// Translates a cluster that was read.
     pub fn of_once(once: Once, config: &Config) -> Loaded {
         let objects = once.batch.len();
-        let translation = translated(once.batch, &translating(config, Origin::Kubernetes, Binds::Assumed));
+        let translation = translated(once.batch, &translating(config, Origin::Kubernetes, Binds::Foreseen));
         let mut diagnostics: Vec<_> = translation.findings.iter().map(Diagnostic::of_finding).collect();
         diagnostics.extend(once.unreadable.into_iter().map(|(object, why)| {
             Diagnostic::new(object, Severity::Problem, "Unreadable", format!("cannot be read and is not served: {why}"))

@@ -69,6 +69,8 @@ pub enum Origin {
 pub enum Binds {
     /// As if every address could be bound.
     Assumed,
+    /// So, and as if target ports had been chosen where nobody has chosen any yet: before an install runs.
+    Foreseen,
     /// By `Resources::binds`; an address that is not in it is pending.
     Observed,
 }

@@ -37,7 +37,7 @@ pub fn outcomes<'a>(
         return Vec::new();
     }
     let outcome = |address: &SocketAddr| match settings.binds {
-        Binds::Assumed => BindOutcome::Bound,
+        Binds::Assumed | Binds::Foreseen => BindOutcome::Bound,
         Binds::Observed => resources.binds.get(address).map_or(BindOutcome::Pending, judge),
     };
     listener.addresses.iter().map(|address| (*address, outcome(address))).collect()

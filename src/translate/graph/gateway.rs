@@ -120,7 +120,7 @@ pub fn gateways<'a>(
     by_age.sort_by_key(|node| (created(&node.gateway.metadata), node.key));
     match settings.exposure {
         Exposure::Host => by_age.iter_mut().for_each(|node| on_host(node)),
-        Exposure::Service => gateway_service::expose(&mut by_age, resources),
+        Exposure::Service => gateway_service::expose(&mut by_age, resources, settings.binds),
     }
     by_age.retain(|node| node.accepted());
     conflict::across(by_age);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::gateway::{ANY, GatewayNode};
 use crate::api::{Kind, ObjectKey, Service};
 use crate::store::Resources;
-use crate::translate::References;
+use crate::translate::{Binds, References};
 
 /// The target ports that may be bound for a Service.
 pub const TARGET_PORTS: RangeInclusive<u16> = 20_000..=29_999;
@@ -63,10 +63,13 @@ pub enum TargetLack<'a> {
 
 /// Gives every Gateway its Service and every listener the address that the Service leads to. Gateways come oldest
 /// first: no two of them ever share a target port, or one tenant's clients would meet another's routes.
-pub fn expose<'a>(by_age: &mut [&mut GatewayNode<'a>], resources: &'a Resources) {
+///
+/// Before an install runs (`transom check --kubernetes` and its like), any free target port stands for one that is
+/// still to be chosen.
+pub fn expose<'a>(by_age: &mut [&mut GatewayNode<'a>], resources: &'a Resources, binds: Binds) {
     find(by_age, resources);
     let mut claims = BTreeMap::new();
-    for node in by_age {
+    for node in &mut *by_age {
         let Some(service) = &mut node.service else { continue };
         let leaves = node.gateway.metadata.deletion_timestamp.is_some();
         service.read_targets(node.key, &mut claims);
@@ -77,6 +80,25 @@ pub fn expose<'a>(by_age: &mut [&mut GatewayNode<'a>], resources: &'a Resources)
                 Target::Lacking(TargetLack::Service(_)) if leaves => listener.lacks_target = Some(TargetLack::Leaving),
                 Target::Lacking(lack) => listener.lacks_target = Some(lack),
             }
+        }
+    }
+    if binds == Binds::Foreseen {
+        assume(by_age, &claims);
+    }
+}
+
+/// Lets free ports stand for those that nobody has chosen yet: one for each port of a Gateway.
+fn assume(by_age: &mut [&mut GatewayNode<'_>], claims: &BTreeMap<u16, (&ObjectKey, u16)>) {
+    let mut free = TARGET_PORTS.filter(|target| !claims.contains_key(target));
+    for node in by_age {
+        let mut assumed = BTreeMap::new();
+        for listener in &mut node.listeners {
+            let awaited = matches!(listener.lacks_target, Some(TargetLack::Service(_) | TargetLack::Port(_)));
+            let Some(port) = listener.port.filter(|_| awaited) else { continue };
+            let Some(target) = assumed.get(&port).copied().or_else(|| free.next()) else { return };
+            assumed.insert(port, target);
+            listener.addresses = vec![SocketAddr::new(ANY, target)];
+            listener.lacks_target = None;
         }
     }
 }
