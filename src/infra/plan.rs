@@ -21,13 +21,13 @@ use crate::api::object::key_of;
 use crate::api::{ObjectKey, label};
 use crate::translate::Infrastructure;
 
-/// What can be written.
+/// What can be written, in the order of what is written first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
+    /// An EndpointSlice: connections go to a pod that is gone, or the Service that is there leads nowhere.
+    EndpointSlice,
     /// A Service.
     Service,
-    /// An EndpointSlice.
-    EndpointSlice,
 }
 
 /// One object.
@@ -370,7 +370,7 @@ mod tests {
         let plan = world.plan();
         assert!(plan.changes.is_empty());
         let items: Vec<String> = plan.unwished.keys().map(ToString::to_string).collect();
-        assert_eq!(items, ["Service n/web-c", "EndpointSlice n/web-c-v4-0"]);
+        assert_eq!(items, ["EndpointSlice n/web-c-v4-0", "Service n/web-c"]);
         for object in world.objects.values_mut() {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
