@@ -1,5 +1,6 @@
 //! What a cluster asks for beyond its objects: a leader, statuses, and the infrastructure around the data planes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::infra::{self, Facts, Observation};
 use crate::snapshot::Reader;
 use crate::status::{Candidate, StatusWriter, Terms, Verdicts, lead};
 use crate::store::Freshness;
+use crate::store::{Batch, Event};
 use crate::telemetry::ClusterMetrics;
 use crate::translate::Applied;
 
@@ -31,6 +33,16 @@ pub struct Member {
     pub setup: Option<infra::Setup>,
 }
 
+/// Ends of the controller's channels.
+pub struct Ends {
+    /// The last translation.
+    pub report: watch::Receiver<Report>,
+    /// The snapshot that it published.
+    pub reader: Reader,
+    /// What it is told.
+    pub events: mpsc::Sender<Batch>,
+}
+
 /// What comes out of it.
 pub struct Shown {
     /// What is served here, for other data planes.
@@ -39,12 +51,11 @@ pub struct Shown {
     pub observations: mpsc::Receiver<Observation>,
 }
 
-/// Writes the statuses and the infrastructure of `report` for as long as this process leads, until `stop`.
+/// Writes the statuses and the infrastructure of what is translated for as long as this process leads, until `stop`.
 pub fn write_back(
     cluster: Cluster,
     member: Member,
-    report: watch::Receiver<Report>,
-    reader: Reader,
+    ends: Ends,
     metrics: &ClusterMetrics,
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -59,15 +70,17 @@ pub fn write_back(
     let (leading, leads) = watch::channel(false);
     tasks.spawn(lead(client.clone(), candidate, Terms::default(), leading, stop.clone()));
     let (outlets, parts) = Outlets::new();
-    tasks.spawn(outlets.forward(report, reader));
+    tasks.spawn(outlets.forward(ends.report.clone(), ends.reader.clone()));
     tasks.spawn(show(leads.clone(), metrics.clone()));
+    let (judging, judges) = watch::channel(false);
+    tasks.spawn(judge(leads, ends, judging));
     let (sender, observations) = mpsc::channel(QUEUED);
     if let Some(setup) = setup {
         let metrics = metrics.clone();
-        tasks.spawn(infra::look_after(client.clone(), setup, metrics, leads.clone(), parts.facts, sender));
+        tasks.spawn(infra::look_after(client.clone(), setup, metrics, judges.clone(), parts.facts, sender));
     }
     let writer = StatusWriter::new(client, controller_name, metrics.clone());
-    tasks.spawn(writer.run(sightings, parts.verdicts, leads));
+    tasks.spawn(writer.run(sightings, parts.verdicts, judges));
     Shown { applied: parts.applied, observations }
 }
 
@@ -91,6 +104,29 @@ pub fn lease_name(controller_name: &str) -> String {
     let readable: String = controller_name.chars().map(plain).take(READABLE).collect();
     // what differs in other letters, or further behind, differs here
     format!("transom-{}-{}", readable.trim_matches('-'), label::fingerprint(controller_name))
+}
+
+/// Who begins to lead judges anew before it writes anything: what was seen while another led, its statuses too, asked
+/// for no translation. What every data plane serves is not known yet, and will be told.
+async fn judge(mut leads: watch::Receiver<bool>, mut ends: Ends, judging: watch::Sender<bool>) {
+    while leads.wait_for(|leads| *leads).await.is_ok() {
+        tokio::select! {
+            _ = leads.wait_for(|leads| !leads) => {}
+            () = anew(&mut ends, &judging) => {}
+        }
+        judging.send_replace(false);
+    }
+}
+
+async fn anew(ends: &mut Ends, judging: &watch::Sender<bool>) {
+    // before the first objects there is nothing to judge
+    if let Ok(before) = ends.report.wait_for(|report| report.generation > 0).await.map(|report| report.generation)
+        && ends.events.send(vec![Event::Applied(BTreeMap::new())]).await.is_ok()
+        && ends.report.wait_for(|report| report.generation > before).await.is_ok()
+    {
+        judging.send_replace(true);
+    }
+    std::future::pending().await
 }
 
 async fn show(mut leads: watch::Receiver<bool>, metrics: ClusterMetrics) {
@@ -144,6 +180,7 @@ impl Outlets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Publisher;
 
     #[test]
     fn each_controller_name_has_a_lease_of_its_own_with_a_name_that_an_api_server_takes() {
@@ -156,5 +193,27 @@ mod tests {
                 lease.len() <= 63 && lease.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             );
         }
+    }
+
+    #[tokio::test]
+    async fn who_begins_to_lead_writes_once_it_has_judged_anew() {
+        let (leading, leads) = watch::channel(true);
+        let (reports, report) = watch::channel(Report::default());
+        let (events, mut told) = mpsc::channel(4);
+        let (judging, mut judges) = watch::channel(false);
+        let judge = tokio::spawn(judge(leads, Ends { report, reader: Publisher::new().1, events }, judging));
+        tokio::task::yield_now().await;
+        assert!(told.try_recv().is_err(), "there are no objects yet");
+        reports.send_modify(|report| report.generation = 7);
+        assert_eq!(told.recv().await.unwrap(), [Event::Applied(BTreeMap::new())]);
+        assert!(!*judges.borrow());
+        reports.send_modify(|report| report.generation = 8);
+        judges.wait_for(|judges| *judges).await.unwrap();
+        leading.send_replace(false);
+        judges.wait_for(|judges| !judges).await.unwrap();
+        leading.send_replace(true);
+        assert_eq!(told.recv().await.unwrap(), [Event::Applied(BTreeMap::new())], "each time");
+        drop(leading);
+        judge.await.unwrap();
     }
 }

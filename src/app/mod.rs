@@ -43,7 +43,7 @@ use crate::translate::{Binds, Origin};
 pub use cluster::{lease_name, own_namespace};
 pub use privilege::take_up_low_ports;
 
-use cluster::Member;
+use cluster::{Ends, Member};
 use objects::Objects;
 
 /// Threads for everything but traffic.
@@ -108,8 +108,8 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     tasks.spawn(controller.run(queue));
     let applied = objects.cluster.take().map(|cluster| {
         let member = Member { controller_name: config.controller_name.as_str().to_owned(), setup };
-        let shown =
-            cluster::write_back(cluster, member, report.clone(), reader.clone(), telemetry.cluster(), &tasks, &stop);
+        let ends = Ends { report: report.clone(), reader: reader.clone(), events: events.clone() };
+        let shown = cluster::write_back(cluster, member, ends, telemetry.cluster(), &tasks, &stop);
         tasks.spawn(feedback::observations(shown.observations, events.clone()));
         AppliedView::new(shown.applied)
     });

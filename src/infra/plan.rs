@@ -21,13 +21,13 @@ use crate::api::object::key_of;
 use crate::api::{ObjectKey, label};
 use crate::translate::Infrastructure;
 
-/// What can be written.
+/// What can be written, in the order of what is written first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
+    /// An EndpointSlice: connections go to a pod that is gone, or the Service that is there leads nowhere.
+    EndpointSlice,
     /// A Service.
     Service,
-    /// An EndpointSlice.
-    EndpointSlice,
 }
 
 /// One object.
@@ -143,7 +143,10 @@ pub fn plan<S: AsRef<Service>, E: AsRef<EndpointSlice>>(
     let slices = live.slices.iter().map(AsRef::as_ref).filter(|slice| is_ours(&slice.metadata, terms));
     let slices = slices.map(|slice| (key_of(&slice.metadata), slice)).collect();
     for (key, owner) in &kept {
-        let targets = services.get(key).copied().map(targets_of).unwrap_or_default();
+        let mut targets = services.get(key).copied().map(targets_of).unwrap_or_default();
+        // Where two Services show one target, only the one that keeps it leads there: tenants never meet.
+        let given = allocation.targets.get(key);
+        targets.retain(|port, target| given.and_then(|given| given.get(port)).is_none_or(|given| given == target));
         plan.slices_of(&slices, key, desired::slices(*owner, &key.name, &targets, live.planes, &terms.namespace));
     }
     plan.surplus(slices, &kept);
@@ -355,6 +358,31 @@ mod tests {
     }
 
     #[test]
+    fn of_two_services_that_show_one_target_only_the_older_leads_there() {
+        let mut world = World::new();
+        world.wishes.services.extend([wish("a-c", "a", &[80])]);
+        while !world.write().is_empty() {}
+        let of = |world: &World, name: &str| {
+            world.objects[&item(Sort::Service, name)]["spec"]["ports"][0]["targetPort"].clone()
+        };
+        let first = of(&world, "web-c");
+        for (name, year) in [("web-c", 2025), ("a-c", 2026)] {
+            let service = world.objects.get_mut(&item(Sort::Service, name)).unwrap();
+            service["metadata"]["creationTimestamp"] = json!(format!("{year}-01-01T00:00:00Z"));
+            service["spec"]["ports"][0]["targetPort"] = first.clone();
+        }
+        world.write();
+        let leads = |world: &World, name: &str| {
+            world.objects.get(&item(Sort::EndpointSlice, name)).is_some_and(|slice| slice["ports"][0]["port"] == first)
+        };
+        assert!(leads(&world, "web-c-v4-0") && !leads(&world, "a-c-v4-0"), "{:?}", world.objects);
+        while !world.write().is_empty() {}
+        assert_eq!(of(&world, "web-c"), first);
+        assert_ne!(of(&world, "a-c"), first);
+        assert!(world.objects.contains_key(&item(Sort::EndpointSlice, "a-c-v4-0")));
+    }
+
+    #[test]
     fn a_family_that_no_pod_has_any_more_loses_its_slices() {
         let mut world = World::new();
         while !world.write().is_empty() {}
@@ -370,7 +398,7 @@ mod tests {
         let plan = world.plan();
         assert!(plan.changes.is_empty());
         let items: Vec<String> = plan.unwished.keys().map(ToString::to_string).collect();
-        assert_eq!(items, ["Service n/web-c", "EndpointSlice n/web-c-v4-0"]);
+        assert_eq!(items, ["EndpointSlice n/web-c-v4-0", "Service n/web-c"]);
         for object in world.objects.values_mut() {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }

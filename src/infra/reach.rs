@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::plan::targets_of;
+use crate::api::{ObjectKey, label};
 
 /// For one connection.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -37,9 +39,9 @@ pub struct Probes {
     places: Arc<Semaphore>,
 }
 
-/// The doors of a Service behind which there is one of these ports; none before it has an address. Names instead of
-/// addresses are not tried.
-pub fn doors(service: &Service, served: &BTreeSet<u16>) -> Option<Doors> {
+/// The doors of a Service behind which there is one of the ports that are `served`; none before it has an address and
+/// leads to all of those. Names instead of addresses are not tried.
+pub fn doors(service: &Service, served: &BTreeSet<u16>, led: Option<&BTreeSet<u16>>) -> Option<Doors> {
     let spec = service.spec.as_ref()?;
     let addresses: Vec<&str> = if spec.type_.as_deref() == Some("LoadBalancer") {
         let status = service.status.as_ref()?.load_balancer.as_ref()?;
@@ -50,9 +52,30 @@ pub fn doors(service: &Service, served: &BTreeSet<u16>) -> Option<Doors> {
     };
     let addresses: Vec<IpAddr> = addresses.into_iter().filter_map(|text| text.parse().ok()).collect();
     let targets = targets_of(service);
-    let ports = targets.iter().filter(|(_, target)| served.contains(target)).map(|(port, _)| *port);
-    let doors = ports.flat_map(|port| addresses.iter().map(move |address| SocketAddr::new(*address, port)));
+    let targets = targets.iter().filter(|(_, target)| served.contains(target));
+    if !targets.clone().all(|(_, target)| led.is_some_and(|led| led.contains(target))) {
+        return None;
+    }
+    let doors = targets
+        .map(|(port, _)| *port)
+        .flat_map(|port| addresses.iter().map(move |address| SocketAddr::new(*address, port)));
     Some(doors.collect())
+}
+
+/// The target ports to which the slices of each Service bring connections.
+pub fn led<'s>(slices: impl Iterator<Item = &'s EndpointSlice>) -> BTreeMap<ObjectKey, BTreeSet<u16>> {
+    let mut led: BTreeMap<ObjectKey, BTreeSet<u16>> = BTreeMap::new();
+    for slice in slices {
+        let labels = slice.metadata.labels.as_ref();
+        let Some(service) = labels.and_then(|labels| labels.get(label::SERVICE_NAME)) else { continue };
+        let ready = |endpoint: &Endpoint| endpoint.conditions.as_ref().is_some_and(|c| c.ready == Some(true));
+        if slice.endpoints.iter().flatten().any(ready) {
+            let key = ObjectKey::new(slice.metadata.namespace.clone().unwrap_or_default(), service.clone());
+            let ports = slice.ports.iter().flatten().filter_map(|port| u16::try_from(port.port?).ok());
+            led.entry(key).or_default().extend(ports);
+        }
+    }
+    led
 }
 
 impl Probes {
@@ -125,7 +148,23 @@ mod tests {
 
     fn found(spec: &Value, status: &Value) -> Option<Vec<String>> {
         let service = serde_json::from_value(json!({"spec": spec, "status": status})).unwrap();
-        Some(doors(&service, &BTreeSet::from([20_001, 20_002]))?.iter().map(ToString::to_string).collect())
+        let (served, led) = (BTreeSet::from([20_001, 20_002]), BTreeSet::from([20_001, 20_002]));
+        assert_eq!(doors(&service, &served, Some(&BTreeSet::from([20_002]))), None, "it leads to one of them alone");
+        Some(doors(&service, &served, Some(&led))?.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_service_leads_where_its_slices_have_somebody_ready() {
+        let slice = |name: &str, service: &str, ready: bool, port: u16| -> EndpointSlice {
+            let endpoint = json!({"addresses": ["10.0.0.1"], "conditions": {"ready": ready}});
+            let labels = json!({label::SERVICE_NAME: service});
+            let metadata = json!({"name": name, "namespace": "n", "labels": labels});
+            let slice = json!({"metadata": metadata, "addressType": "IPv4", "ports": [{"port": port}], "endpoints": [endpoint]});
+            serde_json::from_value(slice).unwrap()
+        };
+        let slices =
+            [slice("a", "s", true, 1), slice("b", "s", true, 2), slice("c", "s", false, 3), slice("d", "t", false, 4)];
+        assert_eq!(led(slices.iter()), BTreeMap::from([(ObjectKey::new("n", "s"), BTreeSet::from([1, 2]))]));
     }
 
     #[test]

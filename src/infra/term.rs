@@ -18,7 +18,7 @@ use super::fleet::Fleet;
 use super::peer::{self, Heard};
 use super::plan::Terms;
 use super::pods::{DataPlane, data_planes};
-use super::reach::{Probes, doors};
+use super::reach::{Probes, doors, led};
 use super::shelf::{Shelf, Tick, Watching};
 use super::writer::Writer;
 use super::{Exposure, Facts, Install, Observation, Setup, nodes};
@@ -44,7 +44,7 @@ pub async fn term(
     let mut watching = Watching { client: &client, tick: &tick, tasks: &mut tasks };
     let Install { namespace, selector, .. } = &setup.install;
     let pods = Shelf::<Pod>::of_namespaces(std::slice::from_ref(namespace), selector, &mut watching);
-    let mut round = Round { setup, pods, services: None, nodes: None, facts, observations };
+    let mut round = Round { setup, pods, services: None, slices: None, nodes: None, facts, observations };
     let writer = match &setup.exposure {
         Exposure::Services(pattern) => {
             let controller = label::fingerprint(&setup.controller_name);
@@ -53,11 +53,11 @@ pub async fn term(
             let slices = Shelf::<EndpointSlice>::of_namespaces(&setup.namespaces, &labels, &mut watching);
             services.in_step().await;
             slices.in_step().await;
-            round.services = Some(services);
+            (round.services, round.slices) = (Some(services), Some(slices));
             let terms =
                 Terms { controller, pattern: (**pattern).clone(), namespace: namespace.clone(), linger: setup.linger };
             let manager = manager(&setup.controller_name);
-            Some((Writer::new(client.clone(), manager, terms, metrics, seed()), slices))
+            Some(Writer::new(client.clone(), manager, terms, metrics, seed()))
         }
         Exposure::Nodes => {
             let nodes = Shelf::<Node>::of_cluster(&mut watching);
@@ -69,8 +69,8 @@ pub async fn term(
     };
     round.pods.in_step().await;
     match writer {
-        Some((writer, slices)) => {
-            tokio::join!(round.write(writer, slices, &tick), round.ask(&tick));
+        Some(writer) => {
+            tokio::join!(round.write(writer, &tick), round.ask(&tick));
         }
         None => round.ask(&tick).await,
     }
@@ -81,6 +81,7 @@ struct Round<'a> {
     setup: &'a Setup,
     pods: Shelf<Pod>,
     services: Option<Shelf<Service>>,
+    slices: Option<Shelf<EndpointSlice>>,
     nodes: Option<Shelf<Node>>,
     facts: watch::Receiver<Option<Facts>>,
     observations: mpsc::Sender<Observation>,
@@ -96,13 +97,17 @@ impl Round<'_> {
         self.services.as_ref().map(Shelf::all).unwrap_or_default()
     }
 
-    async fn write(&self, mut writer: Writer, slices: Shelf<EndpointSlice>, tick: &Tick) {
+    fn slices(&self) -> Vec<Arc<EndpointSlice>> {
+        self.slices.as_ref().map(Shelf::all).unwrap_or_default()
+    }
+
+    async fn write(&self, mut writer: Writer, tick: &Tick) {
         let (mut ticks, mut facts) = (tick.subscribe(), self.facts.clone());
         loop {
             ticks.mark_unchanged();
             let latest = facts.borrow_and_update().clone();
             if let Some(facts) = latest {
-                writer.look(&facts.infrastructure, &self.services(), &slices.all(), &self.planes());
+                writer.look(&facts.infrastructure, &self.services(), &self.slices(), &self.planes());
             }
             tokio::select! {
                 Ok(()) = ticks.changed() => {}
@@ -169,10 +174,12 @@ impl Round<'_> {
             .collect();
         let uids: BTreeSet<&str> = wished.keys().copied().collect();
         probes.keep(&uids);
+        let slices = self.slices();
+        let led = led(slices.iter().map(AsRef::as_ref));
         let lets = |uid: &str| match wished.get(uid) {
             None => true,
             Some(key) => {
-                let doors = services.get(key).and_then(|service| doors(service, &facts.ports));
+                let doors = services.get(key).and_then(|service| doors(service, &facts.ports, led.get(key)));
                 doors.is_some_and(|doors| probes.tried(uid, &doors))
             }
         };

@@ -157,8 +157,9 @@ impl Resources {
                 change.routes |= self.binds != binds;
                 self.binds = binds;
             }
+            // also where nothing changed: a new leader begins with it, to judge over the statuses that there are now
             Event::Applied(applied) => {
-                change.routes |= self.applied != applied;
+                change.routes = true;
                 self.applied = applied;
             }
             Event::HostAddresses(addresses) => {
