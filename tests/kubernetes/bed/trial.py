@@ -222,6 +222,9 @@ class Trial:
             # while Transom lives: its finalizers are its own to take away
             self.kubectl("delete", "--ignore-not-found", "gateways,httproutes", "--all", *scope(namespace))
         for release, namespace in self.releases:
+            # a leader that was killed a moment ago has a successor when its Lease has run out
+            until(f"the class of {release} without its finalizer", lambda release=release: not self.kubectl(
+                "get", "gatewayclasses", "-l", f"app.kubernetes.io/instance={release}", "-o", "jsonpath={.items[*].metadata.finalizers}"), 60)
             self.cluster.run("helm", "uninstall", release, "--namespace", namespace, "--wait", "--ignore-not-found")
         for namespace in self.namespaces:
             self.kubectl("delete", "--ignore-not-found", "--timeout=180s", "namespace", namespace)

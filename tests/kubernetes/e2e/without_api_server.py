@@ -22,6 +22,7 @@ def test(trial):
     trial.answers(address, "app.example.com", seconds=60)
     until("ready without an API server", lambda: trial.request(admin, admin, port=15000, path="/readyz")[0] == 200, 30)
     trial.start("kube-apiserver")
+    trial.await_node()
 
     trial.route(apps, "later", "web", "later.example.com")
     trial.answers(address, "later.example.com", seconds=60)
