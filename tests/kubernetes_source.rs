@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use transom::api::{Kind, Sighting};
+use transom::api::{Kind, Object, Sighting};
 use transom::source::kubernetes::{Following, Selectors, follow};
 use transom::store::{Batch, Event};
 
@@ -127,6 +127,23 @@ async fn an_object_that_comes_changes_and_goes_is_told_each_time() {
     }
     server.delete(Kind::ConfigMap, "n", "a");
     assert_eq!(followed.next().await, ["-ConfigMap n/a"]);
+}
+
+#[tokio::test]
+async fn what_a_gateway_was_said_to_be_reaches_the_translator_and_no_other_status_does() {
+    let server = ApiServer::start().await;
+    let condition = json!({"type": "Programmed", "status": "True", "reason": "Programmed", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let gateway = json!({"spec": {"gatewayClassName": "c", "listeners": []}, "status": {"conditions": [condition]}});
+    server.apply(Kind::Gateway, "n", "g", gateway);
+    server.apply(Kind::HttpRoute, "n", "r", json!({"spec": {}, "status": {"parents": []}}));
+    let mut followed = Followed::new(&server, Selectors::default());
+    let batch = tokio::time::timeout(Duration::from_secs(10), followed.batches.recv()).await.unwrap().unwrap();
+    let mut found = batch.into_iter().filter_map(|event| match event {
+        Event::Apply(Object::Gateway(gateway)) => Some(gateway.status.unwrap().conditions[0].kind.clone()),
+        Event::Apply(Object::HttpRoute(route)) => route.status.map(|_| "a route".to_owned()),
+        _ => None,
+    });
+    assert_eq!((found.next().as_deref(), found.next()), (Some("Programmed"), None));
 }
 
 #[tokio::test]

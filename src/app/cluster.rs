@@ -110,13 +110,13 @@ pub fn lease_name(controller_name: &str) -> String {
 /// for no translation. What every data plane serves is not known yet, and will be told.
 async fn judge(mut leads: watch::Receiver<bool>, mut ends: Ends, judging: watch::Sender<bool>) {
     while leads.wait_for(|leads| *leads).await.is_ok() {
-        let known = tokio::select! {
-            known = leads.wait_for(|leads| !leads) => known.is_ok(),
+        let goes_on = tokio::select! {
+            told = leads.wait_for(|leads| !leads) => told.is_ok(),
             () = anew(&mut ends, &judging) => true,
         };
         judging.send_replace(false);
-        if !known {
-            return; // nobody tells any more whether this process leads
+        if !goes_on {
+            return;
         }
     }
 }

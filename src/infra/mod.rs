@@ -108,7 +108,7 @@ pub async fn look_after(
     while leading.wait_for(|leads| *leads).await.is_ok() {
         // what it began is dropped with it: who no longer leads writes nothing
         tokio::select! {
-            _ = leading.wait_for(|leads| !leads) => {}
+            told = leading.wait_for(|leads| !leads) => if told.is_err() { return },
             () = term::term(client.clone(), &setup, metrics.clone(), facts.clone(), observations.clone()) => {}
         }
     }

@@ -236,7 +236,12 @@ impl Watch {
         let key = key_of(&object);
         object.metadata.managed_fields = None; // often the greater part of an object, and of no meaning to us
         if self.kind.has_status() {
-            let status = object.data.as_object_mut().and_then(|fields| fields.shift_remove("status"));
+            let fields = object.data.as_object_mut();
+            let status = match self.kind {
+                // what a Gateway was said to be is not taken back for want of news: the translator looks at it
+                Kind::Gateway => fields.and_then(|fields| fields.get("status").cloned()),
+                _ => fields.and_then(|fields| fields.shift_remove("status")),
+            };
             let seen = Seen::new(&object.metadata, version, status);
             self.seen.push((ObjectRef { kind: self.kind, key: key.clone() }, Some(seen)));
         }
