@@ -13,8 +13,8 @@ use super::allocate::Targets;
 use super::pattern::{ServicePattern, ServiceType};
 use super::pods::DataPlane;
 use crate::api::{ObjectKey, Service, label};
-use crate::translate::{Audience, GatewayService};
 use crate::translate::report::MANAGED_BY;
+use crate::translate::{Audience, GatewayService};
 
 /// Holds the fingerprint of everything that was applied, so that a field which is no longer wanted is seen, too.
 pub const APPLIED: &str = "transom.dev/applied";

@@ -40,9 +40,10 @@ fn statuses(out: &mut String, statuses: &Statuses) {
     for (key, status) in &statuses.gateways {
         writeln!(out, "  Gateway {key}:").unwrap();
         let routability = |text: &String| format!(" ({text})");
-        let addresses = status.addresses.iter().map(|a| {
-            format!("{} {}{}", a.kind, a.value, a.routability.as_ref().map(routability).unwrap_or_default())
-        });
+        let addresses = status
+            .addresses
+            .iter()
+            .map(|a| format!("{} {}{}", a.kind, a.value, a.routability.as_ref().map(routability).unwrap_or_default()));
         let addresses: Vec<_> = addresses.collect();
         writeln!(out, "    addresses: {addresses:?}").unwrap();
         conditions(out, 2, &status.conditions);

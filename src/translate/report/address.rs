@@ -87,7 +87,9 @@ fn place(lack: &AddressLack<'_>) -> Option<usize> {
 
 fn missing(lack: &AddressLack<'_>) -> String {
     match lack {
-        AddressLack::NotOfMachine(ip, words) => format!("{ip} cannot be used on this machine: {}", wording::clip(words)),
+        AddressLack::NotOfMachine(ip, words) => {
+            format!("{ip} cannot be used on this machine: {}", wording::clip(words))
+        }
         AddressLack::NoNode => "no node is known yet to run a ready pod, so there is no address".to_owned(),
         AddressLack::NoService => "the Gateway has no Service yet, so there is no address".to_owned(),
         AddressLack::Unassigned { service, kind } => without(service, kind),
