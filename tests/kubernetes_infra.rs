@@ -21,7 +21,7 @@ use transom::api::{Kind, ObjectKey, label};
 use transom::infra::{Exposure, Facts, Install, Observation, ServicePattern, Setup, look_after};
 use transom::lifecycle::Readiness;
 use transom::telemetry::{AccessLog, BuildLabels, Telemetry};
-use transom::translate::{Applied, GatewayService, Infrastructure, ServicePort};
+use transom::translate::{Applied, Audience, GatewayService, Infrastructure, ServicePort};
 
 use api_server::{ApiServer, Asked, eventually};
 
@@ -111,6 +111,8 @@ fn wish(gateway: &str, ports: &[u16]) -> GatewayService {
         labels: BTreeMap::new(),
         annotations: BTreeMap::from([("note".to_owned(), "one".to_owned())]),
         requested: BTreeSet::new(),
+        cluster_ip: None,
+        audience: Audience::Everyone,
     }
 }
 
@@ -263,6 +265,22 @@ async fn a_write_that_fails_is_tried_again_and_others_go_on() {
     looking.say(&[("g", wish("g", &[80])), ("h", wish("h", &[80]))], &[]);
     has_slice(&server, "h-c-v4-0").await;
     assert!(service(&server, "g-c").is_none(), "it waits");
+}
+
+#[tokio::test]
+async fn a_cluster_ip_that_a_new_service_cannot_have_keeps_nothing_else_waiting() {
+    let server = cluster().await;
+    pod(&server, "own", "10.0.0.1", true);
+    let asking = |gateway| GatewayService { cluster_ip: Some(IpAddr::from([10, 96, 0, 7])), ..wish(gateway, &[80]) };
+    let looking = Looking::new(&server, services(""), true);
+    looking.say(&[("g", asking("g"))], &[]);
+    has_slice(&server, "g-c-v4-0").await;
+    assert_eq!(service(&server, "g-c").unwrap()["spec"]["clusterIP"], "10.96.0.7");
+    server.refuse(&[StatusCode::UNPROCESSABLE_ENTITY]);
+    looking.say(&[("g", asking("g")), ("h", asking("h"))], &[]);
+    has_slice(&server, "h-c-v4-0").await;
+    assert_eq!(service(&server, "h-c").unwrap()["spec"]["clusterIP"], Value::Null);
+    assert_eq!(looking.counted("Service", "refused"), None);
 }
 
 #[tokio::test]

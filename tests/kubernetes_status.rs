@@ -193,13 +193,15 @@ async fn what_others_wrote_stays_as_it_is() {
 async fn a_status_that_the_server_keeps_only_in_part_is_written_once() {
     let server = ApiServer::start().await;
     server.prune("attachedListenerSets");
+    server.prune("addresses.routability");
     server.apply(Kind::Gateway, "n", "g", json!({"spec": {"gatewayClassName": "c", "listeners": []}}));
     let writing = Writing::new(&server, true);
     let told = |accepted: &str| {
         let mut statuses = of_routes(&[("z", "True")]);
         let conditions = vec![condition("Accepted", accepted)];
-        let status =
-            GatewayStatus { addresses: vec![], conditions, listeners: vec![], attached_listener_sets: Some(1) };
+        let address = json!({"value": "10.0.0.1", "routability": "Cluster"});
+        let addresses = vec![serde_json::from_value(address).unwrap()];
+        let status = GatewayStatus { addresses, conditions, listeners: vec![], attached_listener_sets: Some(1) };
         statuses.gateways.insert(ObjectKey::new("n", "g"), status);
         statuses
     };

@@ -12,14 +12,16 @@ use serde_json::{Map, Value, json};
 use super::allocate::Targets;
 use super::pattern::{ServicePattern, ServiceType};
 use super::pods::DataPlane;
-use crate::api::{ObjectKey, label};
-use crate::translate::GatewayService;
+use crate::api::{ObjectKey, Service, label};
 use crate::translate::report::MANAGED_BY;
+use crate::translate::{Audience, GatewayService};
 
 /// Holds the fingerprint of everything that was applied, so that a field which is no longer wanted is seen, too.
 pub const APPLIED: &str = "transom.dev/applied";
 /// Addresses asked of a load balancer, separated by commas: the one way to ask for several.
 const ASKED_ADDRESSES: &str = "metallb.io/loadBalancerIPs";
+/// The field of a Service that holds its address in the cluster.
+const CLUSTER_IP: &str = "clusterIP";
 /// Says who keeps an EndpointSlice; the cluster's own controller leaves it alone.
 const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Endpoints of a slice.
@@ -46,14 +48,14 @@ pub fn port_name(port: u16) -> String {
     format!("p{port}")
 }
 
-/// The Service of a Gateway. `class_before` is the class of load balancer that it has already, and cannot change.
+/// The Service of a Gateway. `before` is the one that there is.
 #[must_use]
 pub fn service(
     owner: Owner<'_>,
     wish: &GatewayService,
     targets: &Targets,
     pattern: &ServicePattern,
-    class_before: Option<&str>,
+    before: Option<&Service>,
 ) -> Value {
     let mut labels = pattern.labels.clone();
     labels.extend(wish.labels.clone());
@@ -65,20 +67,31 @@ pub fn service(
         Some(json!({"name": port_name(*port), "port": port, "targetPort": target, "protocol": "TCP", "appProtocol": of.app_protocol}))
     });
     let mut spec = Map::new();
-    spec.insert("type".into(), pattern.r#type.as_str().into());
+    let kind = match wish.audience {
+        Audience::Everyone => pattern.r#type,
+        Audience::Cluster => ServiceType::ClusterIP,
+    };
+    spec.insert("type".into(), kind.as_str().into());
     spec.insert("ports".into(), ports.collect());
-    if let Some(policy) = pattern.external_traffic_policy {
+    let of_before = before.and_then(|service| service.spec.as_ref());
+    let had = |ip: &IpAddr| of_before.is_none_or(|spec| spec.cluster_ip.as_deref() == Some(&ip.to_string()));
+    if let Some(ip) = wish.cluster_ip.filter(had) {
+        spec.insert(CLUSTER_IP.into(), ip.to_string().into());
+    }
+    if let Some(policy) = pattern.external_traffic_policy.filter(|_| kind != ServiceType::ClusterIP) {
         spec.insert("externalTrafficPolicy".into(), policy.as_str().into());
     }
-    // "once set, it can not be changed"
-    if let Some(class) = class_before.or(pattern.load_balancer_class.as_deref()) {
-        spec.insert("loadBalancerClass".into(), class.into());
-    }
-    if !pattern.load_balancer_source_ranges.is_empty() {
-        let ranges = pattern.load_balancer_source_ranges.iter().map(ToString::to_string);
-        spec.insert("loadBalancerSourceRanges".into(), ranges.collect());
-    }
-    if pattern.r#type == ServiceType::LoadBalancer {
+    if kind == ServiceType::LoadBalancer {
+        // "once set, it can not be changed"
+        let of_before = of_before.filter(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
+        let class_before = of_before.and_then(|spec| spec.load_balancer_class.as_ref());
+        if let Some(class) = class_before.or(pattern.load_balancer_class.as_ref()) {
+            spec.insert("loadBalancerClass".into(), class.as_str().into());
+        }
+        if !pattern.load_balancer_source_ranges.is_empty() {
+            let ranges = pattern.load_balancer_source_ranges.iter().map(ToString::to_string);
+            spec.insert("loadBalancerSourceRanges".into(), ranges.collect());
+        }
         let asked: Vec<String> = wish.requested.iter().map(ToString::to_string).collect();
         match asked.as_slice() {
             [] => {}
@@ -89,6 +102,12 @@ pub fn service(
     }
     let metadata = owner.metadata(&wish.name, &labels, &annotations);
     stamped(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
+}
+
+/// Takes away the cluster IP that a new Service was to have. Whether there was one.
+pub fn give_up_cluster_ip(service: &mut Value) -> bool {
+    let spec = service.pointer_mut("/spec").and_then(Value::as_object_mut);
+    spec.and_then(|spec| spec.remove(CLUSTER_IP)).is_some()
 }
 
 /// The slices of a Service that records these targets, by name. `namespace` is the one of the pods.
@@ -233,6 +252,8 @@ mod tests {
             labels: BTreeMap::from([("team".to_owned(), "gateway".to_owned())]),
             annotations: BTreeMap::from([("a".to_owned(), "gateway".to_owned())]),
             requested: ["10.0.0.9", "10.0.0.8"].map(|text| text.parse().unwrap()).into(),
+            cluster_ip: None,
+            audience: Audience::Everyone,
         }
     }
 
@@ -300,13 +321,37 @@ mod tests {
         let text = "externalTrafficPolicy: Local\nloadBalancerClass: a/b\nloadBalancerSourceRanges: [10.0.0.0/8]";
         let pattern = ServicePattern::parse(text).unwrap();
         let gateway = gateway();
-        let found = |before| service(owner(&gateway), &wish(), &Targets::new(), &pattern, before)["spec"].clone();
+        let found = |class: Option<&str>| {
+            let spec = json!({"type": "LoadBalancer", "loadBalancerClass": class});
+            let before = class.map(|_| serde_json::from_value(json!({"spec": spec})).unwrap());
+            service(owner(&gateway), &wish(), &Targets::new(), &pattern, before.as_ref())["spec"].clone()
+        };
         assert_eq!(found(None)["externalTrafficPolicy"], "Local");
         assert_eq!(found(None)["loadBalancerSourceRanges"], json!(["10.0.0.0/8"]));
         assert_eq!(
             (&found(None)["loadBalancerClass"], &found(Some("c/d"))["loadBalancerClass"]),
             (&json!("a/b"), &json!("c/d"))
         );
+    }
+
+    #[test]
+    fn what_is_for_the_cluster_alone_has_no_load_balancer_and_keeps_its_cluster_ip() {
+        let text = "externalTrafficPolicy: Local\nloadBalancerClass: a/b\nloadBalancerSourceRanges: [10.0.0.0/8]";
+        let pattern = ServicePattern::parse(text).unwrap();
+        let gateway = gateway();
+        let asked = |ip: &str, audience| GatewayService { cluster_ip: ip.parse().ok(), audience, ..wish() };
+        let found = |wish: &GatewayService, before: Option<&str>| {
+            let spec = |ip| json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": "a/b", "clusterIP": ip}});
+            let before = before.map(|ip| serde_json::from_value(spec(ip)).unwrap());
+            service(owner(&gateway), wish, &Targets::new(), &pattern, before.as_ref())["spec"].clone()
+        };
+        let inside = asked("10.96.0.7", Audience::Cluster);
+        let only = json!({"type": "ClusterIP", "ports": [], "clusterIP": "10.96.0.7"});
+        assert_eq!(found(&inside, None), only);
+        assert_eq!(found(&inside, Some("10.96.0.7")), only);
+        assert_eq!(found(&inside, Some("10.96.0.8")), json!({"type": "ClusterIP", "ports": []}), "it cannot change");
+        let both = found(&asked("10.96.0.7", Audience::Everyone), None);
+        assert_eq!((&both["type"], &both["clusterIP"]), (&json!("LoadBalancer"), &json!("10.96.0.7")));
     }
 
     #[test]

@@ -137,7 +137,7 @@ pub fn plan<S: AsRef<Service>, E: AsRef<EndpointSlice>>(
             kept.insert(key.clone(), owner);
         }
         let Some(targets) = allocation.targets.get(&key) else { continue };
-        let object = desired::service(owner, wish, targets, &terms.pattern, there.and_then(class_of));
+        let object = desired::service(owner, wish, targets, &terms.pattern, there);
         plan.compare(item, object, there.map(|service| (value(service), service.metadata.uid.clone())));
     }
     let slices = live.slices.iter().map(AsRef::as_ref).filter(|slice| is_ours(&slice.metadata, terms));
@@ -233,11 +233,6 @@ fn owner_of(metadata: &ObjectMeta) -> Option<&str> {
     (owner.kind == "Gateway").then_some(owner.name.as_str())
 }
 
-fn class_of(service: &Service) -> Option<&str> {
-    let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() == Some("LoadBalancer"))?;
-    spec.load_balancer_class.as_deref()
-}
-
 fn value(object: &impl serde::Serialize) -> Value {
     serde_json::to_value(object).unwrap_or_default() // the types of k8s-openapi can all be written
 }
@@ -249,7 +244,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::translate::{GatewayService, ServicePort};
+    use crate::translate::{Audience, GatewayService, ServicePort};
 
     /// A cluster that takes every change at once.
     struct World {
@@ -269,6 +264,8 @@ mod tests {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             requested: BTreeSet::new(),
+            cluster_ip: None,
+            audience: Audience::Everyone,
         };
         (ObjectKey::new("n", gateway), wish)
     }

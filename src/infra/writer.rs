@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::allocate::Ports;
+use super::desired;
 use super::plan::{self, Change, Item, Live, Plan, Sort, Terms};
 use super::pods::DataPlane;
 use crate::api::label;
@@ -292,7 +293,16 @@ async fn write(client: &Client, manager: &str, controller: &str, item: &Item, ch
                 metadata.insert("uid".to_owned(), uid.into());
             }
             let parameters = PatchParams::apply(manager).force();
-            let written = api.patch(name, &parameters, &Patch::Apply(&object)).await.map_err(Fault::Api)?;
+            let written = match api.patch(name, &parameters, &Patch::Apply(&object)).await {
+                // A new Service cannot have the cluster IP that is asked for: it is not one, or taken. The others are
+                // not to wait for it; the Gateway's status says what became of it.
+                Err(Error::Api(status)) if status.code == 422 && desired::give_up_cluster_ip(&mut object) => {
+                    tracing::info!(object = %item, why = status.message, "made without the cluster IP asked for");
+                    api.patch(name, &parameters, &Patch::Apply(&object)).await
+                }
+                written => written,
+            };
+            let written = written.map_err(Fault::Api)?;
             Ok(version(written.metadata.resource_version.as_deref()))
         }
         Change::Delete { uid } => {
@@ -320,7 +330,7 @@ fn resource(sort: Sort) -> ApiResource {
 }
 
 fn fingerprint(object: &Value) -> Option<String> {
-    let annotation = object.pointer("/metadata/annotations")?.get(super::desired::APPLIED)?;
+    let annotation = object.pointer("/metadata/annotations")?.get(desired::APPLIED)?;
     annotation.as_str().map(str::to_owned)
 }
 

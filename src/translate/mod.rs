@@ -16,7 +16,7 @@ use crate::store::Resources;
 
 pub use judged::Judged;
 pub use reference::References;
-pub use report::{Applied, Finding, GatewayService, Infrastructure, ServicePort, Severity, Statuses};
+pub use report::{Applied, Audience, Finding, GatewayService, Infrastructure, ServicePort, Severity, Statuses};
 
 /// What the translator must know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]

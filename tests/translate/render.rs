@@ -8,7 +8,7 @@ use transom::snapshot::filter::{HeaderChanges, Names, Origin, Origins, PathChang
 use transom::snapshot::{
     Action, Bind, Filter, Filters, LocalAnswer, Retry, Rule, RuleIndex, Share, Snapshot, Target, UpstreamIndex,
 };
-use transom::translate::{GatewayService, Infrastructure, Severity, Statuses, Translation};
+use transom::translate::{Audience, GatewayService, Infrastructure, Severity, Statuses, Translation};
 
 /// The whole translation.
 pub fn render(translation: &Translation) -> String {
@@ -39,7 +39,12 @@ fn statuses(out: &mut String, statuses: &Statuses) {
     }
     for (key, status) in &statuses.gateways {
         writeln!(out, "  Gateway {key}:").unwrap();
-        let addresses: Vec<_> = status.addresses.iter().map(|a| format!("{} {}", a.kind, a.value)).collect();
+        let routability = |text: &String| format!(" ({text})");
+        let addresses = status
+            .addresses
+            .iter()
+            .map(|a| format!("{} {}{}", a.kind, a.value, a.routability.as_ref().map(routability).unwrap_or_default()));
+        let addresses: Vec<_> = addresses.collect();
         writeln!(out, "    addresses: {addresses:?}").unwrap();
         conditions(out, 2, &status.conditions);
         for listener in &status.listeners {
@@ -83,7 +88,7 @@ fn infrastructure(out: &mut String, infrastructure: &Infrastructure) {
         return;
     }
     out.push_str("infrastructure:\n");
-    for (key, GatewayService { name, class, owner_uid, ports, labels, annotations, requested }) in
+    for (key, GatewayService { name, class, owner_uid, ports, labels, annotations, requested, cluster_ip, audience }) in
         &infrastructure.services
     {
         writeln!(out, "  Gateway {key}:").unwrap();
@@ -99,6 +104,12 @@ fn infrastructure(out: &mut String, infrastructure: &Infrastructure) {
         if !requested.is_empty() {
             let requested: Vec<_> = requested.iter().map(ToString::to_string).collect();
             writeln!(out, "    requested: {requested:?}").unwrap();
+        }
+        if let Some(ip) = cluster_ip {
+            writeln!(out, "    clusterIP: {ip}").unwrap();
+        }
+        if *audience != Audience::Everyone {
+            writeln!(out, "    audience: {audience:?}").unwrap();
         }
     }
 }

@@ -11,8 +11,9 @@ use super::conflict;
 use super::gateway_service::{self, ServiceNode};
 use super::listener::{self, ListenerNode};
 use super::problem::{GatewayProblem, Remark};
+use super::spec_address::{Routability, SpecAddress, SpecValue};
 use super::{Remarks, Settings, created};
-use crate::api::gateway::{AllowedListeners, FromNamespaces, Gateway, GatewaySpecAddress};
+use crate::api::gateway::{AllowedListeners, FromNamespaces, Gateway};
 use crate::api::{Condition, Kind, ObjectKey};
 use crate::store::Resources;
 use crate::translate::{Exposure, Fleet, Origin};
@@ -29,8 +30,8 @@ pub struct GatewayNode<'a> {
     pub gateway: &'a Gateway,
     /// What is not as asked, of the Gateway as a whole.
     pub problems: Vec<GatewayProblem<'a>>,
-    /// Addresses asked for, sorted, without doubles: on the host those to bind. [`ANY`] stands among them for all.
-    pub addresses: Vec<IpAddr>,
+    /// Addresses of IP asked for, without doubles.
+    pub asked: Vec<SpecAddress<'a>>,
     /// The Service in front of it, where listeners are exposed by one.
     pub service: Option<ServiceNode<'a>>,
     /// Under which addresses it is reached.
@@ -49,9 +50,20 @@ impl GatewayNode<'_> {
         !self.problems.iter().any(GatewayProblem::refuses)
     }
 
-    /// The addresses that were asked for by value.
-    pub fn requested(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.iter().copied().filter(|ip| *ip != ANY)
+    /// Where listeners are bound on the host, the addresses to bind, sorted. [`ANY`] stands among them for all.
+    pub fn host_ips(&self) -> Vec<IpAddr> {
+        if self.gateway.spec.addresses.is_empty() {
+            return vec![ANY];
+        }
+        let ips = self.asked.iter().filter_map(|asked| match asked.value {
+            SpecValue::Any => Some(ANY),
+            SpecValue::Ip(ip) => Some(ip),
+            SpecValue::NotIp(_) => None,
+        });
+        let mut ips: Vec<IpAddr> = ips.collect();
+        ips.sort_unstable();
+        ips.dedup();
+        ips
     }
 }
 
@@ -90,7 +102,7 @@ pub fn gateways<'a>(
             key,
             gateway,
             problems: Vec::new(),
-            addresses: Vec::new(),
+            asked: Vec::new(),
             service: None,
             reached: Addresses::default(),
             listeners: Vec::new(),
@@ -104,7 +116,7 @@ pub fn gateways<'a>(
         if class.problem.is_some() {
             node.problems.push(GatewayProblem::ClassNotAccepted(name));
         }
-        read_addresses(&mut node, &gateway.spec.addresses);
+        read_addresses(&mut node, settings.exposure);
         read_settings(&mut node, settings);
         node.listeners = listener::listeners(&mut node.problems, key, gateway, settings, certificates);
         for listener in &mut node.listeners {
@@ -137,8 +149,9 @@ pub fn gateways<'a>(
 }
 
 fn on_host(node: &mut GatewayNode<'_>) {
+    let ips = node.host_ips();
     for listener in &mut node.listeners {
-        listener.addresses = bind::addresses(&node.addresses, listener.bound_port);
+        listener.addresses = bind::addresses(&ips, listener.bound_port);
     }
 }
 
@@ -161,33 +174,27 @@ fn serves_everywhere(gateway: &Gateway, resources: &Resources, settings: &Settin
     settings.fleet == Fleet::Alone || applied >= Some(metadata.generation.unwrap_or_default())
 }
 
-fn read_addresses<'a>(node: &mut GatewayNode<'a>, asked: &'a [GatewaySpecAddress]) {
-    if asked.is_empty() {
-        node.addresses.push(ANY);
-    }
-    for (index, address) in asked.iter().enumerate() {
-        if address.kind != "IPAddress" {
-            node.problems.push(GatewayProblem::AddressType { index, found: &address.kind });
+fn read_addresses(node: &mut GatewayNode<'_>, exposure: Exposure) {
+    for (index, entry) in node.gateway.spec.addresses.iter().enumerate() {
+        let asked = SpecAddress::read(index, entry);
+        if entry.kind != "IPAddress" {
+            node.problems.push(GatewayProblem::AddressType { index, found: &entry.kind });
         }
-        if let Some(found) = address.routability.as_deref().filter(|text| !text.is_empty()) {
+        // an address of a machine has no cluster IP in front of it, and says nothing of who reaches it
+        if exposure == Exposure::Host && asked.routability != Routability::Any {
+            let found = entry.routability.as_deref().unwrap_or_default();
             node.problems.push(GatewayProblem::Routability { index, found });
         }
-        if address.kind != "IPAddress" {
+        if entry.kind != "IPAddress" {
             continue;
         }
-        // GatewaySpecAddress.value: "If empty, the implementation may assign any available address of the type".
-        match address.value.as_deref().filter(|value| !value.is_empty()) {
-            None => node.addresses.push(ANY),
-            Some(value) => match value.parse::<IpAddr>() {
-                // 0.0.0.0 and :: both ask for all of them: one socket, so that Gateways there meet and are judged
-                Ok(ip) if ip.is_unspecified() => node.addresses.push(ANY),
-                Ok(ip) => node.addresses.push(ip),
-                Err(_) => node.problems.push(GatewayProblem::AddressNotIp { index, found: value }),
-            },
+        if let SpecValue::NotIp(found) = asked.value {
+            node.problems.push(GatewayProblem::AddressNotIp { index, found });
+        }
+        if !node.asked.iter().any(|other| asked.repeats(other)) {
+            node.asked.push(asked);
         }
     }
-    node.addresses.sort_unstable();
-    node.addresses.dedup();
 }
 
 fn read_settings(node: &mut GatewayNode<'_>, settings: &Settings) {

@@ -26,6 +26,7 @@ pub mod policy;
 pub mod problem;
 mod reading;
 pub mod route;
+pub mod spec_address;
 mod timing;
 mod tls_policy;
 mod treatment;

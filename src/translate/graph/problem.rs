@@ -26,7 +26,7 @@ pub enum GatewayProblem<'a> {
     Parameters(&'a LocalObjectReference),
     /// An address of a type that is not supported.
     AddressType { index: usize, found: &'a str },
-    /// `addresses[].routability`, which is not served.
+    /// `addresses[].routability`, which nothing on a host can satisfy.
     Routability { index: usize, found: &'a str },
     /// An address that is none.
     AddressNotIp { index: usize, found: &'a str },

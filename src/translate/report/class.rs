@@ -16,6 +16,8 @@ const FEATURES: &[&str] = &[
     "GRPCRouteRequestHeaderModifier",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayAddressRoutability",
+    "GatewayAddressRoutabilityCluster",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayInfrastructure",
@@ -57,11 +59,13 @@ fn features(settings: &Settings) -> impl Iterator<Item = &'static str> {
     FEATURES.iter().copied().filter(|name| holds(name, settings))
 }
 
-/// On the host of a cluster nothing is made for a Gateway that could carry its labels, and an address that is asked
-/// for is that of one node only: the others cannot have it.
+/// On the host of a cluster nothing is made for a Gateway that could carry its labels or has an address of the cluster,
+/// and an address that is asked for is that of one node only: the others cannot have it.
 fn holds(feature: &str, settings: &Settings) -> bool {
     match feature {
-        "GatewayInfrastructure" => settings.exposure == Exposure::Service,
+        "GatewayInfrastructure" | "GatewayAddressRoutability" | "GatewayAddressRoutabilityCluster" => {
+            settings.exposure == Exposure::Service
+        }
         "GatewayStaticAddresses" => settings.exposure == Exposure::Service || settings.origin == Origin::Files,
         _ => true,
     }
@@ -103,6 +107,8 @@ mod tests {
     fn what_an_exposure_cannot_do_is_not_claimed() {
         let has = |origin, exposure| {
             let claimed = claimed(origin, exposure);
+            let names = ["GatewayInfrastructure", "GatewayAddressRoutability", "GatewayAddressRoutabilityCluster"];
+            assert!(names.windows(2).all(|pair| claimed.contains(&pair[0]) == claimed.contains(&pair[1])));
             ["GatewayInfrastructure", "GatewayStaticAddresses", "GatewayAddressEmpty"]
                 .map(|name| claimed.contains(&name))
         };

@@ -38,6 +38,8 @@ pub const ACCEPTED: &str = "Accepted";
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 /// Whether the data plane has it.
 pub const PROGRAMMED: &str = "Programmed";
+/// Whether every address that is asked for is there (GEP-5093).
+pub const ADDRESSES_ASSIGNED: &str = "AddressesAssigned";
 /// Whether listeners cannot be told apart; only ever `True`.
 pub const CONFLICTED: &str = "Conflicted";
 /// Whether some rules are not served; only ever `True`.
@@ -138,7 +140,7 @@ pub fn gateway(problem: &GatewayProblem<'_>) -> Telling {
             ACCEPTED,
             "UnsupportedAddress",
             format!("spec.addresses[{index}].routability"),
-            format!("routability {found:?} is not served by this version of Transom; allowed: none given"),
+            format!("routability {found:?} cannot be had where listeners are bound on the host; allowed: none given"),
         ),
         GatewayProblem::AddressNotIp { index, found } => Telling::no(
             PROGRAMMED,

@@ -26,9 +26,12 @@ pub fn report(node: &GatewayNode<'_>, settings: &Settings) -> (Vec<Telling>, Gat
     let accepted = accepted(node, &told, &listeners, generation);
     let programmed = programmed(node, &told, &accepted, generation);
     let resolved = resolved(&told, &listeners, generation);
-    let addresses = if accepted.status == TRUE { address::status(node) } else { Vec::new() };
+    let (addresses, assigned) = match accepted.status.as_str() {
+        TRUE => (address::status(node), address::assigned(node, generation)),
+        _ => (Vec::new(), None),
+    };
     told.extend(of_listeners);
-    let conditions = vec![accepted, programmed, resolved];
+    let conditions = [accepted, programmed, resolved].into_iter().chain(assigned).collect();
     (told, GatewayStatus { addresses, conditions, listeners, attached_listener_sets: None })
 }
 

@@ -9,6 +9,7 @@ use crate::snapshot::BindProtocol;
 use crate::translate::graph::Graph;
 use crate::translate::graph::gateway::GatewayNode;
 use crate::translate::graph::listener::ListenerNode;
+use crate::translate::graph::spec_address::SpecAddress;
 use crate::translate::{Exposure, Settings};
 
 pub use crate::translate::graph::gateway_service::{MANAGED_BY, TARGET_PORTS};
@@ -35,8 +36,21 @@ pub struct GatewayService {
     pub labels: BTreeMap<String, String>,
     /// `spec.infrastructure.annotations`.
     pub annotations: BTreeMap<String, String>,
-    /// `spec.addresses` with a value, sorted.
+    /// `spec.addresses` with a value, sorted, but for those of the cluster.
     pub requested: BTreeSet<IpAddr>,
+    /// The first of those that are to be a cluster IP; only a new Service can be given one.
+    pub cluster_ip: Option<IpAddr>,
+    /// Who the addresses are for.
+    pub audience: Audience,
+}
+
+/// Who the addresses of a Service are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever the pattern of Services says.
+    Everyone,
+    /// Those inside the cluster: nothing else is asked for, so there is to be no load balancer and no port of a node.
+    Cluster,
 }
 
 /// A port of a Service.
@@ -75,8 +89,16 @@ fn wish(node: &GatewayNode<'_>) -> Option<GatewayService> {
         ports,
         labels: infrastructure.map(|infrastructure| infrastructure.labels.clone()).unwrap_or_default(),
         annotations: infrastructure.map(|infrastructure| infrastructure.annotations.clone()).unwrap_or_default(),
-        requested: node.requested().collect(),
+        requested: node.asked.iter().filter_map(SpecAddress::ordinary_ip).collect(),
+        cluster_ip: node.asked.iter().find_map(SpecAddress::cluster_ip),
+        audience: audience(node),
     })
+}
+
+/// "An internal-only Gateway" asks for addresses of the cluster, and for no other.
+fn audience(node: &GatewayNode<'_>) -> Audience {
+    let may_be_outside = |asked: &SpecAddress<'_>| asked.routability.may_be_outside();
+    if node.asked.is_empty() || node.asked.iter().any(may_be_outside) { Audience::Everyone } else { Audience::Cluster }
 }
 
 fn port(listener: &ListenerNode<'_>) -> Option<(u16, ServicePort)> {

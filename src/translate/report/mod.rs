@@ -29,7 +29,7 @@ use crate::translate::{Origin, Settings};
 use condition::Telling;
 
 pub use applied::Applied;
-pub use infrastructure::{GatewayService, Infrastructure, MANAGED_BY, ServicePort, TARGET_PORTS};
+pub use infrastructure::{Audience, GatewayService, Infrastructure, MANAGED_BY, ServicePort, TARGET_PORTS};
 pub(super) use infrastructure::{applied, infrastructure};
 
 /// The status of every object that is ours to report on: only our own entries and conditions.

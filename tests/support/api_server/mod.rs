@@ -206,6 +206,7 @@ impl ApiServer {
         self.lock().failing.insert(kind.plural().into(), times);
     }
 
+    /// A field of statuses that is not kept, or one of the entries of a list: `addresses.routability`.
     pub fn prune(&self, field: &str) {
         self.lock().pruned.insert(field.into());
     }

@@ -172,6 +172,11 @@ impl State {
         merge(&mut after["status"], &body["status"]);
         if let Some(status) = after["status"].as_object_mut() {
             status.retain(|field, _| !self.pruned.contains(field));
+            for (list, field) in self.pruned.iter().filter_map(|path| path.split_once('.')) {
+                for entry in status.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                    entry.as_object_mut().unwrap().remove(field);
+                }
+            }
         }
         Ok(self.put(key, after))
     }
