@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Version;
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
@@ -186,7 +186,11 @@ impl ProxyHttp for GatewayProxy {
         if let Some(matched) = &context.matched {
             filter::on_answer(session.req_header(), response, matched)?;
         }
-        if connection(session)?.ends_soon() {
+        let connection = connection(session)?;
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            connection.enter(Phase::Switched);
+        }
+        if connection.ends_soon() {
             session.set_keepalive(None); // it was not to end yet when the request came
         }
         Ok(())

@@ -13,11 +13,13 @@ use pingora::server::configuration::ServerConf;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::GatewayProxy;
 use super::edge::Edge;
-use super::listener::accept::{Acceptor, Signals};
+use super::listener::accept::Acceptor;
+use super::listener::leaving::Signals;
 use super::mirror::Mirrors;
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
@@ -26,6 +28,9 @@ use crate::telemetry::Recorder;
 
 /// Tries of one request, whatever its rule says. How many there are is decided in [`retry`](super::retry).
 const MAX_TRIES: usize = 1024;
+
+/// How long before the end of a drain WebSockets are told of it: enough for them to part with their clients.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// What a worker is told, in this order.
 #[derive(Debug)]
@@ -96,6 +101,7 @@ async fn run(
 ) {
     let state = Arc::new(WorkerState::new());
     let tasks = TaskTracker::new();
+    let last_call = CancellationToken::new();
     let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
     let acceptor = Arc::new(Acceptor {
         edge: Arc::new(Edge {
@@ -105,6 +111,7 @@ async fn run(
         settings,
         recorder,
         tasks: tasks.clone(),
+        last_call: last_call.clone(),
     });
     while let Some(command) = commands.recv().await {
         match command {
@@ -125,7 +132,11 @@ async fn run(
             Command::Finish { limit, done } => {
                 acceptor.edge.http_cleanup().await;
                 tasks.close();
-                let _ = timeout(limit, tasks.wait()).await;
+                let parting = PARTING.min(limit / 2);
+                if timeout(limit.saturating_sub(parting), tasks.wait()).await.is_err() {
+                    last_call.cancel();
+                    let _ = timeout(parting, tasks.wait()).await;
+                }
                 mirrors.end().await;
                 let _ = done.send(tasks.len());
                 break;

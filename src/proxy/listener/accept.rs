@@ -12,12 +12,13 @@ use pingora::protocols::ALPN;
 use pingora::protocols::tls::SslDigest;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Connection, Phase, Security};
+use super::connection::{Connection, Security};
+use super::leaving::{Signals, leave};
 use super::sniff::{Spoken, sniff};
 use super::stream::{Bounds, Downstream, Transport};
 use crate::proxy::deadline;
@@ -29,18 +30,6 @@ use crate::telemetry::{Reason, Recorder, RequestRecord};
 
 /// With no descriptor or memory left, accepting again at once would only spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often a connection that outlives its listener is looked at, to end it between two requests.
-const DRAIN_CHECK: Duration = Duration::from_millis(50);
-
-/// What a listener's end looks like to its connections.
-#[derive(Debug, Clone)]
-pub struct Signals {
-    /// No more connections are accepted.
-    pub closed: watch::Receiver<bool>,
-    /// Connections end after the request at hand.
-    pub draining: watch::Receiver<bool>,
-}
 
 /// What every connection of a worker needs.
 pub struct Acceptor {
@@ -54,6 +43,8 @@ pub struct Acceptor {
     pub recorder: Recorder,
     /// Owns the connections.
     pub tasks: TaskTracker,
+    /// A drain is at its end: WebSockets part now, whatever else is in flight.
+    pub last_call: CancellationToken,
 }
 
 impl Acceptor {
@@ -83,11 +74,12 @@ impl Acceptor {
     fn take(self: &Arc<Self>, tcp: TcpStream, peer: SocketAddr, bind: SocketAddr, signals: &Signals) {
         let this = self.clone();
         let signals = signals.clone();
-        self.tasks.spawn(async move {
+        let company = signals.company.all.clone();
+        self.tasks.spawn(company.track_future(async move {
             if let Err(error) = this.connection(tcp, peer, bind, signals).await {
                 tracing::debug!(%bind, %peer, %error, "connection ended");
             }
-        });
+        }));
     }
 
     async fn connection(&self, tcp: TcpStream, peer: SocketAddr, bind: SocketAddr, signals: Signals) -> io::Result<()> {
@@ -180,27 +172,12 @@ impl Acceptor {
         tokio::select! {
             biased;
             _ = deadline::watch(self.edge.process_new(Box::new(stream), shutdown), client) => {}
-            () = idle_at_the_end(&connection, signals.clone()) => {}
+            () = leave(&connection, signals.clone(), &self.last_call) => {}
         }
         if let Some(status) = connection.refused() {
             self.recorder.record(&refused(&connection, status));
         }
         Ok(())
-    }
-}
-
-/// Follows the end of the listener: asks the connection to leave once it drains, and waits, once it is closed, until
-/// nothing is in flight any more. HTTP/2 leaves by itself (GOAWAY).
-async fn idle_at_the_end(connection: &Connection, mut signals: Signals) {
-    let drains = signals.draining.wait_for(|draining| *draining).await.is_ok();
-    if drains {
-        connection.end_soon();
-    }
-    if !drains || signals.closed.wait_for(|closed| *closed).await.is_err() {
-        std::future::pending::<()>().await; // the listener's owner is gone, and with it the runtime, soon
-    }
-    while connection.phase() != Phase::Idle {
-        tokio::time::sleep(DRAIN_CHECK).await;
     }
 }
 

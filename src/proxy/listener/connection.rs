@@ -18,6 +18,7 @@ pub struct Connection {
     reset: AtomicBool,
     cut: AtomicBool,
     ending: AtomicBool,
+    parting: AtomicU8,
 }
 
 /// Cleartext or TLS.
@@ -44,6 +45,20 @@ pub enum Phase {
     Request = 2,
     /// HTTP/2: the frames bound themselves.
     Framed = 3,
+    /// Switched to WebSocket, or about to be.
+    Switched = 4,
+}
+
+/// How far the end of a WebSocket has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Parting {
+    /// Nobody asks for it.
+    NotYet = 0,
+    /// The client is to be told.
+    Asked = 1,
+    /// The client was told, if it could be, and is not heard any more.
+    Over = 2,
 }
 
 impl Connection {
@@ -63,6 +78,7 @@ impl Connection {
             reset: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             ending: AtomicBool::new(false),
+            parting: AtomicU8::new(Parting::NotYet as u8),
         }
     }
 
@@ -73,6 +89,7 @@ impl Connection {
             1 => Phase::Head,
             2 => Phase::Request,
             3 => Phase::Framed,
+            4 => Phase::Switched,
             _ => Phase::Idle,
         }
     }
@@ -104,6 +121,21 @@ impl Connection {
     #[must_use]
     pub fn ends_soon(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Has a WebSocket part with its client. The stream looks at it when it is polled.
+    pub fn part(&self, parting: Parting) {
+        self.parting.store(parting as u8, Ordering::Relaxed);
+    }
+
+    /// How far a WebSocket has parted with its client.
+    #[must_use]
+    pub fn parting(&self) -> Parting {
+        match self.parting.load(Ordering::Relaxed) {
+            1 => Parting::Asked,
+            2 => Parting::Over,
+            _ => Parting::NotYet,
+        }
     }
 
     /// Makes the connection end with a reset, so that a broken answer cannot be taken for a whole one.

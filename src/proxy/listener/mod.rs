@@ -7,7 +7,10 @@
 pub mod accept;
 mod buffer;
 pub mod connection;
+mod farewell;
+mod frames;
 mod holder;
+pub mod leaving;
 mod sniff;
 mod socket;
 mod stream;
@@ -23,8 +26,8 @@ use tokio::time::{sleep, timeout};
 
 pub use socket::refusal;
 
-use accept::Signals;
 use holder::Holder;
+use leaving::{Company, Signals};
 use socket::{Neighbours, is_taken};
 use tls::TlsConfigs;
 
@@ -188,8 +191,10 @@ impl Listeners {
         let (closed, closed_seen) = watch::channel(false);
         let (draining, draining_seen) = watch::channel(false);
         let (held, sockets_open) = mpsc::channel(1);
+        let company = Company::default();
         for (worker, socket) in self.workers.iter().zip(sockets) {
-            let signals = Signals { closed: closed_seen.clone(), draining: draining_seen.clone() };
+            let company = company.clone();
+            let signals = Signals { closed: closed_seen.clone(), draining: draining_seen.clone(), company };
             let _ = worker.send(Command::Listen { bind: address, socket, signals, open: held.clone() }).await;
         }
         self.open.insert(address, Open { protocol, closed, draining, sockets: sockets_open });

@@ -30,7 +30,8 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::buffer::WriteBuffer;
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Parting, Phase};
+use super::farewell::Farewell;
 use crate::proxy::settings::Settings;
 
 /// For how long and for how many bytes a client that was answered is listened to before the connection is dropped.
@@ -71,6 +72,7 @@ pub struct Downstream<S: Transport> {
     connection: Arc<Connection>,
     bounds: Bounds,
     head: Head,
+    farewell: Farewell,
     /// Set once our side is closed.
     linger: Option<Linger>,
 }
@@ -138,6 +140,7 @@ impl<S: Transport> Downstream<S> {
             connection,
             bounds,
             head: Head::default(),
+            farewell: Farewell::default(),
             linger: None,
         })
     }
@@ -249,6 +252,18 @@ impl<S: Transport> AsyncRead for Downstream<S> {
                 Pin::new(&mut this.io).poll_read(cx, buf)
             }
             Phase::Framed => Pin::new(&mut this.io).poll_read(cx, buf),
+            Phase::Switched => match this.connection.parting() {
+                Parting::NotYet => Pin::new(&mut this.io).poll_read(cx, buf),
+                Parting::Asked => {
+                    // Pingora waits for the client most of the time. What cannot be written yet keeps nothing from
+                    // being read.
+                    if let Poll::Ready(said) = this.farewell.poll_say(&mut this.io, cx) {
+                        said?;
+                    }
+                    Pin::new(&mut this.io).poll_read(cx, buf)
+                }
+                Parting::Over => Poll::Ready(Ok(())), // to Pingora, the client has ended it
+            },
         }
     }
 }
@@ -269,6 +284,12 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
                 ready!(Pin::new(&mut this.io).poll_write(cx, refusal(400)))?; // fits the empty buffer
                 return Poll::Ready(Ok(data.len()));
             }
+            Phase::Switched => {
+                return match this.connection.parting() {
+                    Parting::NotYet => this.farewell.poll_write(&mut this.io, cx, data),
+                    Parting::Asked | Parting::Over => this.farewell.poll_write_last(&mut this.io, cx, data),
+                };
+            }
             Phase::Idle | Phase::Head | Phase::Framed => {}
         }
         Pin::new(&mut this.io).poll_write(cx, data)
@@ -278,7 +299,11 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
         if self.connection.is_cut() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        Pin::new(&mut self.io).poll_flush(cx)
+        let this = &mut *self;
+        if this.connection.phase() == Phase::Switched && this.connection.parting() != Parting::NotYet {
+            ready!(this.farewell.poll_say(&mut this.io, cx))?;
+        }
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
     /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
