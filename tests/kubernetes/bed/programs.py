@@ -159,6 +159,8 @@ def build():
 def build_node():
     for module in (NODE, SUITE):
         download(module)
+    with step("tested who gets which address"):
+        logged("go-test", ["go", "test", "./balance"], cwd=NODE, env={**os.environ, **GO_ENVIRONMENT})
     # A release says its version; charts ask for it.
     version = go(NODE, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").strip()
     stamp = {"gitVersion": version, "gitMajor": "1", "gitMinor": version.split(".")[1]}

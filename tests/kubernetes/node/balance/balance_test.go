@@ -1,4 +1,4 @@
-package main
+package balance
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-var tested = pool{whole: netip.MustParsePrefix("10.0.0.0/24"), free: netip.MustParsePrefix("10.0.0.0/30")}
+var tested = Pool{Whole: netip.MustParsePrefix("10.0.0.0/24"), Free: netip.MustParsePrefix("10.0.0.0/30")}
 
 // a Service, as old as its place in the list says
 func asking(age int, asked string, held ...string) *core.Service {
@@ -49,7 +49,7 @@ func TestShare(t *testing.T) {
 			for _, each := range services {
 				held = append(held, each.service)
 			}
-			shared := tested.share(held)
+			shared := tested.Share(held)
 			for _, each := range services {
 				after := &core.Service{Status: core.ServiceStatus{LoadBalancer: shared[each.service]}}
 				if found := fmt.Sprint(given(after)); found != each.want {
@@ -64,7 +64,7 @@ func TestOthersAreLeftAlone(t *testing.T) {
 	class := "of.someone/else"
 	service := asking(1, "", "10.0.0.1")
 	service.Spec.LoadBalancerClass = &class
-	if status, found := tested.share([]*core.Service{service})[service]; found {
+	if status, found := tested.Share([]*core.Service{service})[service]; found {
 		t.Errorf("written to: %v", status)
 	}
 }
