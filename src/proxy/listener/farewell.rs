@@ -150,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_said_behind_the_close_of_the_server() {
         let (client, mut io, mut farewell) = switched().await;
-        write_last(&mut io, &mut farewell, &[0x88]).await;
+        poll_fn(|cx| farewell.poll_write(&mut io, cx, &[0x88])).await.unwrap();
         write_last(&mut io, &mut farewell, &[2, 3, 0xe8]).await;
         drop(io);
         assert_eq!(all(client).await, [0x88, 2, 3, 0xe8]);
