@@ -129,7 +129,7 @@ async fn anew(ends: &mut Ends, judging: &watch::Sender<bool>) {
     {
         judging.send_replace(true);
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn show(mut leads: watch::Receiver<bool>, metrics: ClusterMetrics) {
