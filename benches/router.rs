@@ -229,7 +229,7 @@ fn comparison(criterion: &mut Criterion) {
                     tree.insert(format!("{host}{path}/{{*rest}}"), entry.value).unwrap();
                 }
                 PathMatch::Exact(path) => tree.insert(format!("{host}{path}"), entry.value).unwrap(),
-                PathMatch::Regex(_) => {}
+                PathMatch::Regex(_) | PathMatch::Call(_) => {}
             }
         }
         let keys: Vec<String> = requests
