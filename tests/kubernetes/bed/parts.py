@@ -6,8 +6,8 @@ import subprocess
 
 from . import node, programs, settings
 from .programs import logged, step
-from .settings import (API, API_SERVICE, AUDIT, AUDIT_LOG, BALANCED, BALANCED_FREELY, DNS, HERE, IMAGES, KUBECONFIG, LOGS, NAMESPACE, NODE,
-                       NODE_ADDRESS, PKI, PODS, PROGRAMS, RUN, SERVICES, fail)
+from .settings import (API, API_SERVICE, AUDIT, AUDIT_LOG, BALANCED, BALANCED_FREELY, HERE, IMAGES, KUBECONFIG, LOGS, NODE,
+                       NODE_ADDRESS, PKI, PROGRAMS, RUN, SERVICES, fail)
 
 KUBE = PROGRAMS / "kube"
 ETC = RUN / "etc"

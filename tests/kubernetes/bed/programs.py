@@ -18,7 +18,6 @@ import tempfile
 import time
 import zipfile
 
-from . import settings
 from .settings import BUILD_LOGS, FOLDER, HERE, IMAGES, PROGRAMS, PROJECT, fail, note
 
 DEBIAN = ("containerd", "runc", "containernetworking-plugins", "nftables", "iptables", "conntrack", "iproute2", "util-linux",
