@@ -14,8 +14,8 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::ServerName;
 
-use crate::api::{EndpointSlice, Kind, Object, ObjectKey, ObjectMeta, ObjectRef, Secret, Service};
-use crate::store::{Batch, Event, SERVICE_NAME_LABEL};
+use crate::api::{EndpointSlice, Kind, Object, ObjectKey, ObjectMeta, ObjectRef, Secret, Service, label};
+use crate::store::{Batch, Event};
 
 /// Annotation of a Service: the name by which its echo backend calls itself, or several, separated by commas, for as
 /// many endpoints.
@@ -177,7 +177,7 @@ fn key_of(metadata: &ObjectMeta) -> ObjectKey {
 fn endpoints(service: &Service, key: &ObjectKey, number: usize, address: SocketAddr) -> EndpointSlice {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let labels = [
-        (SERVICE_NAME_LABEL.to_owned(), key.name.clone()),
+        (label::SERVICE_NAME.to_owned(), key.name.clone()),
         ("endpointslice.kubernetes.io/managed-by".to_owned(), "transom.dev".to_owned()),
     ];
     EndpointSlice {

@@ -14,8 +14,7 @@ use crate::controller::Report;
 use crate::infra::{self, Facts, Observation};
 use crate::snapshot::Reader;
 use crate::status::{Candidate, StatusWriter, Terms, Verdicts, lead};
-use crate::store::Freshness;
-use crate::store::{Batch, Event};
+use crate::store::{Batch, Event, Freshness};
 use crate::telemetry::ClusterMetrics;
 use crate::translate::Applied;
 

@@ -83,18 +83,14 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
-    let setup = match sources {
-        Sources::Kubernetes(_) => infra::setup(&config, own_namespace(), cluster::own_name())?,
-        Sources::QuickStart | Sources::Files { .. } => None,
+    let (origin, setup) = match sources {
+        Sources::Kubernetes(_) => (Origin::Kubernetes, infra::setup(&config, own_namespace(), cluster::own_name())?),
+        Sources::QuickStart | Sources::Files { .. } => (Origin::Files, None),
     };
     let mut objects = Objects::open(&sources, &config).await?;
     let state_file = config.state_file.given().map(|path| StateFile::new(path.to_owned()));
     let (events, queue) = mpsc::channel(QUEUED_BATCHES);
     let (publisher, reader) = Publisher::new();
-    let origin = match sources {
-        Sources::Kubernetes(_) => Origin::Kubernetes,
-        Sources::QuickStart | Sources::Files { .. } => Origin::Files,
-    };
     let settings = translating(&config, origin, Binds::Observed);
     let (controller, report) = Controller::new(settings, publisher, objects_read);
     match state_file {

@@ -64,8 +64,14 @@ impl Objects {
     /// A path that does not exist or cannot be opened; no way to the cluster.
     pub async fn open(sources: &Sources, config: &Config) -> Result<Objects, Failure> {
         let controller_name = config.controller_name.as_str();
-        let refusals = Arc::default();
-        let (_, no_problems) = channel::channel(Arc::default());
+        let mut objects = Objects {
+            source: Source::Fixed(Batch::new()),
+            cluster: None,
+            saved: Vec::new(),
+            skipped: Skipped::new(),
+            refusals: Arc::default(),
+            problems: channel::channel(Arc::default()).1,
+        };
         match sources {
             Sources::QuickStart => {
                 let documents = manifest::parse(
@@ -73,7 +79,7 @@ impl Objects {
                     quickstart::manifest_text().as_bytes(),
                     Keep::Objects,
                 );
-                let objects = documents.into_iter().filter_map(|document| match document.outcome {
+                let events = documents.into_iter().filter_map(|document| match document.outcome {
                     // whatever this controller is called, the quick start is its
                     Outcome::Object(Object::GatewayClass(mut class)) => {
                         controller_name.clone_into(&mut class.spec.controller_name);
@@ -82,45 +88,24 @@ impl Objects {
                     Outcome::Object(object) => Some(Event::Apply(object)),
                     _ => None,
                 });
-                let source = Source::Fixed(objects.collect());
-                Ok(Objects {
-                    source,
-                    cluster: None,
-                    saved: Vec::new(),
-                    skipped: Skipped::new(),
-                    refusals,
-                    problems: no_problems,
-                })
+                objects.source = Source::Fixed(events.collect());
             }
             Sources::Files { paths, recursive } => {
                 let (files, loaded) = FileSource::open(paths.clone(), *recursive, Keep::Objects)
                     .map_err(|error| Failure::WrongUse(error.to_string()))?;
-                let problems = files.problems();
-                Ok(Objects {
-                    source: Source::Files(Box::new(files), loaded.batch),
-                    cluster: None,
-                    saved: Vec::new(),
-                    skipped: loaded.skipped,
-                    refusals,
-                    problems,
-                })
+                objects.problems = files.problems();
+                objects.skipped = loaded.skipped;
+                objects.source = Source::Files(Box::new(files), loaded.batch);
             }
             Sources::Kubernetes(access) => {
                 let client = kubernetes::connect(access).await;
                 let client = client.map_err(|error| Failure::WrongUse(error.to_string()))?;
                 let (sender, sightings) = mpsc::channel(QUEUED);
-                let source = Source::Cluster(client.clone(), selectors(config), sender);
-                let cluster = Some(Cluster { client, sightings });
-                Ok(Objects {
-                    source,
-                    cluster,
-                    saved: Vec::new(),
-                    skipped: Skipped::new(),
-                    refusals,
-                    problems: no_problems,
-                })
+                objects.source = Source::Cluster(client.clone(), selectors(config), sender);
+                objects.cluster = Some(Cluster { client, sightings });
             }
         }
+        Ok(objects)
     }
 
     /// Everything that can be told about the objects and what became of them.

@@ -110,7 +110,8 @@ pub fn plan<S: AsRef<Service>, E: AsRef<EndpointSlice>>(
     ports: &mut Ports,
     now: Instant,
 ) -> Plan {
-    let services = live.services.iter().map(AsRef::as_ref).filter(|service| is_ours(&service.metadata, terms));
+    let services =
+        live.services.iter().map(AsRef::as_ref).filter(|service| is_ours(&service.metadata, &terms.controller));
     let services: BTreeMap<ObjectKey, &Service> =
         services.map(|service| (key_of(&service.metadata), service)).collect();
     let key = |gateway: &ObjectKey, name: &str| ObjectKey::new(gateway.namespace.clone(), name);
@@ -140,7 +141,7 @@ pub fn plan<S: AsRef<Service>, E: AsRef<EndpointSlice>>(
         let object = desired::service(owner, wish, targets, &terms.pattern, there);
         plan.compare(item, object, there.map(|service| (value(service), service.metadata.uid.clone())));
     }
-    let slices = live.slices.iter().map(AsRef::as_ref).filter(|slice| is_ours(&slice.metadata, terms));
+    let slices = live.slices.iter().map(AsRef::as_ref).filter(|slice| is_ours(&slice.metadata, &terms.controller));
     let slices = slices.map(|slice| (key_of(&slice.metadata), slice)).collect();
     for (key, owner) in &kept {
         let mut targets = services.get(key).copied().map(targets_of).unwrap_or_default();
@@ -218,8 +219,9 @@ impl Plan {
     }
 }
 
-fn is_ours(metadata: &ObjectMeta, terms: &Terms) -> bool {
-    metadata.labels.as_ref().and_then(|labels| labels.get(label::CONTROLLER)) == Some(&terms.controller)
+/// Whether an object is of this [`label::CONTROLLER`].
+pub fn is_ours(metadata: &ObjectMeta, controller: &str) -> bool {
+    metadata.labels.as_ref().and_then(|labels| labels.get(label::CONTROLLER)).is_some_and(|value| value == controller)
 }
 
 fn recorded(key: &ObjectKey, service: &Service) -> Recorded {

@@ -23,7 +23,6 @@ use super::allocate::Ports;
 use super::desired;
 use super::plan::{self, Change, Item, Live, Plan, Sort, Terms};
 use super::pods::DataPlane;
-use crate::api::label;
 use crate::telemetry::{ClusterMetrics, InfrastructureWrite};
 use crate::translate::Infrastructure;
 
@@ -283,7 +282,7 @@ async fn write(client: &Client, manager: &str, controller: &str, item: &Item, ch
             if uid.is_none() {
                 // server-side apply makes no difference between an object that is not there and one of somebody else
                 match api.get_opt(name).await.map_err(Fault::Api)? {
-                    Some(there) if is_ours(&there, controller) => return Err(Fault::Unseen),
+                    Some(there) if plan::is_ours(&there.metadata, controller) => return Err(Fault::Unseen),
                     Some(_) => return Err(Fault::Foreign),
                     None => {}
                 }
@@ -314,11 +313,6 @@ async fn write(client: &Client, manager: &str, controller: &str, item: &Item, ch
             }
         }
     }
-}
-
-fn is_ours(object: &DynamicObject, controller: &str) -> bool {
-    let labels = object.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(label::CONTROLLER)).is_some_and(|value| value == controller)
 }
 
 fn resource(sort: Sort) -> ApiResource {

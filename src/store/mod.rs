@@ -30,9 +30,6 @@ pub use event::{Batch, BindState, Event, Freshness};
 
 use meaning::Meaning;
 
-/// Label by which an EndpointSlice names its Service.
-pub const SERVICE_NAME_LABEL: &str = label::SERVICE_NAME;
-
 /// Every object held, by kind and key, and the observed facts. Its `Debug` tells how many there are of each kind:
 /// what a Secret holds is in no log.
 #[derive(Clone, Default)]
@@ -54,7 +51,7 @@ pub struct Resources {
     pub endpoint_slices: BTreeMap<ObjectKey, EndpointSlice>,
     pub secrets: BTreeMap<ObjectKey, Secret>,
     pub config_maps: BTreeMap<ObjectKey, ConfigMap>,
-    /// EndpointSlices of each Service (by [`SERVICE_NAME_LABEL`], same namespace).
+    /// EndpointSlices of each Service (by [`label::SERVICE_NAME`], same namespace).
     pub slices_of: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// What became of each address that was to be bound.
     pub binds: BTreeMap<SocketAddr, BindState>,
@@ -271,7 +268,7 @@ impl fmt::Debug for Resources {
 /// The Service that an EndpointSlice belongs to, by its label.
 #[must_use]
 pub fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
-    let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+    let name = slice.metadata.labels.as_ref()?.get(label::SERVICE_NAME)?;
     Some(ObjectKey::new(slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
 }
 

@@ -6,8 +6,8 @@ use std::fmt::Debug;
 
 use serde_json::{Value, json};
 
-use super::{Batch, BindState, Change, Event, Resources, SERVICE_NAME_LABEL};
-use crate::api::{Kind, Object, ObjectKey, ObjectRef};
+use super::{Batch, BindState, Change, Event, Resources};
+use crate::api::{Kind, Object, ObjectKey, ObjectRef, label};
 
 const CASES: &[(Kind, &str)] = &[
     (Kind::GatewayClass, r#"{"spec": {"controllerName": "a/b"}}"#),
@@ -32,7 +32,7 @@ fn object(kind: Kind, body: &str, metadata: &Value) -> Object {
 }
 
 fn slice(name: &str, service: Option<&str>, address: &str) -> Event {
-    let labels = service.map_or(json!({}), |service| json!({SERVICE_NAME_LABEL: service}));
+    let labels = service.map_or(json!({}), |service| json!({label::SERVICE_NAME: service}));
     let value = json!({
         "metadata": {"name": name, "namespace": "n", "labels": labels},
         "addressType": "IPv4",
