@@ -32,6 +32,8 @@ pub struct Forwarding {
     /// Whether an answer was given up for another try.
     pub discarded_answer: bool,
     started: Instant,
+    /// When something of the answer came last.
+    heard: Option<Instant>,
     choice: Option<Choice>,
     last: Option<SocketAddr>,
     tried: Vec<SocketAddr>,
@@ -69,6 +71,7 @@ impl Forwarding {
             running: Try::default(),
             discarded_answer: false,
             started: Instant::now(),
+            heard: None,
             choice: Some(choice),
             last,
             tried: Vec::new(),
@@ -98,8 +101,14 @@ impl Forwarding {
         self.choice.as_ref()
     }
 
+    /// Something of an answer has come.
+    pub fn heard(&mut self) {
+        self.heard = Some(Instant::now());
+    }
+
     /// The endpoint has answered, whatever the answer.
     pub fn answered(&mut self) {
+        self.heard();
         if let Some(choice) = &self.choice {
             choice.answered();
             self.running.answered = true;
@@ -109,6 +118,7 @@ impl Forwarding {
     /// The try has failed. `word` says how, for the log; `blame` whether the endpoint is told so.
     pub fn failed(&mut self, word: impl std::fmt::Display, blame: bool) {
         self.running = Try::default();
+        self.heard = None;
         let Some(choice) = self.choice.take() else { return };
         if blame {
             choice.failed();
@@ -161,9 +171,9 @@ impl Forwarding {
         self.last
     }
 
-    /// Since an endpoint was first chosen.
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    /// From the first choice of an endpoint to the last byte that came of an answer; to `end` where none came.
+    pub fn elapsed(&self, end: Instant) -> Duration {
+        self.heard.unwrap_or(end).saturating_duration_since(self.started)
     }
 
     fn choose(&mut self, ticket: Ticket) -> Result<Choice, Nobody> {

@@ -171,6 +171,9 @@ impl ProxyHttp for GatewayProxy {
         _: bool,
         context: &mut RequestContext,
     ) -> pingora::Result<Option<Duration>> {
+        if let Some(forwarding) = &mut context.forwarding {
+            forwarding.heard();
+        }
         context.unrecorded.sent += body.as_ref().map_or(0, |body| body.len() as u64);
         Ok(None)
     }

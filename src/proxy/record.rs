@@ -91,6 +91,7 @@ impl RequestContext {
     }
 
     fn record_once(&self, seen: &Seen<'_>) {
+        let end = self.ended.unwrap_or_else(Instant::now);
         let record = RequestRecord {
             listener: self.listener_labels(),
             route: self.route_labels(),
@@ -107,8 +108,8 @@ impl RequestContext {
             reason: self.reason,
             client: seen.connection.map(|connection| connection.peer),
             upstream: self.forwarding.as_ref().and_then(Forwarding::last_endpoint),
-            duration: self.ended.unwrap_or_else(Instant::now).saturating_duration_since(self.started),
-            upstream_duration: self.forwarding.as_ref().map_or(Duration::ZERO, Forwarding::elapsed),
+            duration: end.saturating_duration_since(self.started),
+            upstream_duration: self.forwarding.as_ref().map_or(Duration::ZERO, |way| way.elapsed(end)),
             bytes_received: seen.received,
             bytes_sent: seen.sent,
             error: self.error.as_deref(),

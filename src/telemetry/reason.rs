@@ -22,7 +22,7 @@ macro_rules! reasons {
 
             /// The word.
             #[must_use]
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { Reason::None => "none", $(Reason::$variant => $word,)* }
             }
         }

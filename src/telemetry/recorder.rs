@@ -131,6 +131,9 @@ impl Part {
             self.series.retain(|series| !series.is_removed());
         }
         self.shard.count();
+        if let Some(overhead) = record.overhead() {
+            self.shard.count_overhead(overhead);
+        }
         let labels = LabelsOf::record(record);
         let hash = labels.hash_with(self.hashing.build_hasher());
         if let Some(series) = self.series.find(hash, |series| series.labels() == labels) {

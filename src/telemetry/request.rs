@@ -32,7 +32,7 @@ pub struct RequestRecord<'a> {
     pub upstream: Option<SocketAddr>,
     /// From the first byte of the request to the last of the answer.
     pub duration: Duration,
-    /// Part of it spent waiting for the upstream.
+    /// Part of it from the choice of an endpoint to the last byte that came from one.
     pub upstream_duration: Duration,
     /// Bytes of the request's body.
     pub bytes_received: u64,
@@ -40,6 +40,15 @@ pub struct RequestRecord<'a> {
     pub bytes_sent: u64,
     /// What went wrong, for a person; never a secret.
     pub error: Option<&'a str>,
+}
+
+impl RequestRecord<'_> {
+    /// Time in the gateway; of a request that an endpoint answered, and whose answer has an end.
+    #[must_use]
+    pub fn overhead(&self) -> Option<Duration> {
+        let answered = self.upstream.is_some() && self.reason == Reason::None && self.code != 101;
+        answered.then(|| self.duration.saturating_sub(self.upstream_duration))
+    }
 }
 
 /// Whose listener.

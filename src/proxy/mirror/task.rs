@@ -67,8 +67,9 @@ impl Copy {
         let (mut session, reused) = match connected {
             Ok(Ok(connected)) => connected,
             failed => {
-                if let Ok(Err(error)) = failed {
-                    choice.not_connected(&error);
+                match failed {
+                    Ok(Err(error)) => choice.not_connected(&error),
+                    _ => choice.timed_out(),
                 }
                 choice.failed();
                 return tally.end_with(MirrorResult::ConnectFailed);

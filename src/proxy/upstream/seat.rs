@@ -173,6 +173,11 @@ impl Choice {
         self.seat().whose.series.connect(result, None);
     }
 
+    /// No connection came in the time that its user had.
+    pub fn timed_out(&self) {
+        self.seat().whose.series.connect(ConnectResult::Timeout, None);
+    }
+
     /// The endpoint has answered, with whatever status.
     pub fn answered(&self) {
         self.answered_at(now());

@@ -2,9 +2,30 @@
 //!
 //! Nothing of it is shown by a process that has no cluster.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
+use super::family::Family;
 use super::register;
+
+const RESTARTS: Family = Family::counter(
+    "transom_watch_restarts_total",
+    &["kind", "reason"],
+    "Watches that had to begin again, by kind and reason.",
+)
+.of(&WatchRestart::WORDS);
+const WRITES: Family =
+    Family::counter("transom_status_writes_total", &["kind", "result"], "Status writes, by kind and how they ended.")
+        .of(&StatusWrite::WORDS);
+const INFRASTRUCTURE: Family = Family::counter(
+    "transom_infrastructure_writes_total",
+    &["kind", "result"],
+    "Writes of Services and EndpointSlices, by kind and how they ended.",
+)
+.of(&InfrastructureWrite::WORDS);
+const LEADER: Family =
+    Family::gauge("transom_leader", &[], "1 if this process writes statuses and infrastructure, else 0.");
+
+pub(super) const FAMILIES: &[Family] = &[RESTARTS, WRITES, INFRASTRUCTURE, LEADER];
 
 /// Why a watch had to begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +75,9 @@ pub struct ClusterMetrics {
 }
 
 impl WatchRestart {
-    fn as_str(self) -> &'static str {
+    const WORDS: [&str; 3] = words!([WatchRestart::Interrupted, WatchRestart::Expired, WatchRestart::Failed]);
+
+    const fn as_str(self) -> &'static str {
         match self {
             WatchRestart::Interrupted => "interrupted",
             WatchRestart::Expired => "expired",
@@ -64,7 +87,9 @@ impl WatchRestart {
 }
 
 impl StatusWrite {
-    fn as_str(self) -> &'static str {
+    const WORDS: [&str; 4] = words!([StatusWrite::Written, StatusWrite::Conflict, StatusWrite::Gone, StatusWrite::Failed]);
+
+    const fn as_str(self) -> &'static str {
         match self {
             StatusWrite::Written => "written",
             StatusWrite::Conflict => "conflict",
@@ -75,7 +100,9 @@ impl StatusWrite {
 }
 
 impl InfrastructureWrite {
-    fn as_str(self) -> &'static str {
+    const WORDS: [&str; 4] = words!([InfrastructureWrite::Written, InfrastructureWrite::Conflict, InfrastructureWrite::Refused, InfrastructureWrite::Failed]);
+
+    const fn as_str(self) -> &'static str {
         match self {
             InfrastructureWrite::Written => "written",
             InfrastructureWrite::Conflict => "conflict",
@@ -88,31 +115,13 @@ impl InfrastructureWrite {
 impl ClusterMetrics {
     // Constant names and labels always make a metric; `ok` spares the process a panic that cannot happen.
     pub(super) fn new() -> Self {
+        let counter = |family: Family| IntCounterVec::new(family.opts(), family.labels).ok();
         ClusterMetrics {
-            restarts: IntCounterVec::new(
-                Opts::new("transom_watch_restarts_total", "Watches that had to begin again, by kind and reason."),
-                &["kind", "reason"],
-            )
-            .ok(),
-            writes: IntCounterVec::new(
-                Opts::new("transom_status_writes_total", "Status writes, by kind and how they ended."),
-                &["kind", "result"],
-            )
-            .ok(),
-            infrastructure: IntCounterVec::new(
-                Opts::new(
-                    "transom_infrastructure_writes_total",
-                    "Writes of Services and EndpointSlices, by kind and how they ended.",
-                ),
-                &["kind", "result"],
-            )
-            .ok(),
+            restarts: counter(RESTARTS),
+            writes: counter(WRITES),
+            infrastructure: counter(INFRASTRUCTURE),
             // a vector without labels: it is not shown before it is set
-            leader: IntGaugeVec::new(
-                Opts::new("transom_leader", "1 if this process writes statuses and infrastructure, else 0."),
-                &[],
-            )
-            .ok(),
+            leader: IntGaugeVec::new(LEADER.opts(), LEADER.labels).ok(),
         }
     }
 

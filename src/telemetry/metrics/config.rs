@@ -2,9 +2,32 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntGauge, IntGaugeVec, Registry};
 
+use super::family::Family;
 use super::register;
+
+const OBJECTS: Family = Family::gauge("transom_config_objects", &["kind"], "Objects held, by kind.");
+const PROBLEMS: Family = Family::gauge(
+    "transom_config_problems",
+    &["stage"],
+    "Problems of the configuration, by the stage that found them.",
+)
+.of(&ProblemStage::WORDS);
+const GENERATION: Family =
+    Family::gauge("transom_config_snapshot_generation", &[], "Number of the snapshot that is served.");
+const LAST_SUCCESS: Family = Family::gauge(
+    "transom_config_last_success_timestamp_seconds",
+    &[],
+    "When a snapshot was published last, seconds since 1970.",
+);
+const PROPAGATION: Family = Family::histogram(
+    "transom_config_propagation_seconds",
+    &[],
+    "Time from taking up a change to the published snapshot that holds it.",
+);
+
+pub(super) const FAMILIES: &[Family] = &[OBJECTS, PROBLEMS, GENERATION, LAST_SUCCESS, PROPAGATION];
 
 /// Seconds; from the event of a source to the snapshot that holds it.
 const PROPAGATION_BOUNDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -29,7 +52,9 @@ pub struct ConfigMetrics {
 }
 
 impl ProblemStage {
-    fn as_str(self) -> &'static str {
+    const WORDS: [&str; 2] = words!([ProblemStage::Source, ProblemStage::Translate]);
+
+    const fn as_str(self) -> &'static str {
         match self {
             ProblemStage::Source => "source",
             ProblemStage::Translate => "translate",
@@ -40,28 +65,14 @@ impl ProblemStage {
 impl ConfigMetrics {
     // Constant names and labels always make a metric; `ok` spares the process a panic that cannot happen.
     pub(super) fn new() -> Self {
+        let by = |family: Family| IntGaugeVec::new(family.opts(), family.labels).ok();
+        let propagation = HistogramOpts::new(PROPAGATION.name, PROPAGATION.help).buckets(PROPAGATION_BOUNDS.to_vec());
         ConfigMetrics {
-            objects: IntGaugeVec::new(Opts::new("transom_config_objects", "Objects held, by kind."), &["kind"]).ok(),
-            problems: IntGaugeVec::new(
-                Opts::new("transom_config_problems", "Problems of the configuration, by the stage that found them."),
-                &["stage"],
-            )
-            .ok(),
-            generation: IntGauge::new("transom_config_snapshot_generation", "Number of the snapshot that is served.")
-                .ok(),
-            last_success: Gauge::new(
-                "transom_config_last_success_timestamp_seconds",
-                "When a snapshot was published last, seconds since 1970.",
-            )
-            .ok(),
-            propagation: Histogram::with_opts(
-                HistogramOpts::new(
-                    "transom_config_propagation_seconds",
-                    "Time from taking up a change to the published snapshot that holds it.",
-                )
-                .buckets(PROPAGATION_BOUNDS.to_vec()),
-            )
-            .ok(),
+            objects: by(OBJECTS),
+            problems: by(PROBLEMS),
+            generation: IntGauge::with_opts(GENERATION.opts()).ok(),
+            last_success: Gauge::with_opts(LAST_SUCCESS.opts()).ok(),
+            propagation: Histogram::with_opts(propagation).ok(),
         }
     }
 

@@ -8,12 +8,22 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
+use super::family::Family;
 use super::lock;
-use super::text::{Kind, Labels, family, sample};
+use super::text::{Labels, family, sample};
 
-const REQUESTS: &str = "transom_mirror_requests_total";
-const ACTIVE: &str = "transom_mirror_active_requests";
-const QUEUED: &str = "transom_mirror_queued_bytes";
+const REQUESTS: Family = Family::counter(
+    "transom_mirror_requests_total",
+    &["namespace", "service", "port", "result"],
+    "Mirrored copies of requests, by the Service that gets them and result.",
+)
+.of(&MirrorResult::WORDS);
+const ACTIVE: Family =
+    Family::gauge("transom_mirror_active_requests", &[], "Mirrored copies of requests that are under way.");
+const QUEUED: Family =
+    Family::gauge("transom_mirror_queued_bytes", &[], "Bytes of mirrored bodies that wait to be sent.");
+
+pub(super) const FAMILIES: &[Family] = &[REQUESTS, ACTIVE, QUEUED];
 
 /// How a copy ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +97,11 @@ impl MirrorResult {
         MirrorResult::Aborted,
     ];
 
+    const WORDS: [&str; MirrorResult::ALL.len()] = words!(MirrorResult::ALL);
+
     /// As the label `result` says it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             MirrorResult::Sent => "sent",
             MirrorResult::DroppedQueue => "dropped_queue",
@@ -175,18 +187,18 @@ impl Mirrors {
         }
         let mut labels = Labels::default();
         let sum = |of: fn(&MirrorMeter) -> &AtomicUsize| -> usize { meters.iter().map(|m| of(m).load(Relaxed)).sum() };
-        family(out, ACTIVE, Kind::Gauge, "Mirrored copies of requests that are under way.")?;
-        sample(out, ACTIVE, "", &labels, sum(|meter| &meter.active))?;
-        family(out, QUEUED, Kind::Gauge, "Bytes of mirrored bodies that wait to be sent.")?;
-        sample(out, QUEUED, "", &labels, sum(|meter| &meter.queued))?;
+        family(out, &ACTIVE)?;
+        sample(out, &ACTIVE, "", &labels, sum(|meter| &meter.active))?;
+        family(out, &QUEUED)?;
+        sample(out, &QUEUED, "", &labels, sum(|meter| &meter.queued))?;
         if totals.is_empty() {
             return Ok(());
         }
-        family(out, REQUESTS, Kind::Counter, "Mirrored copies of requests, by the Service that gets them and result.")?;
+        family(out, &REQUESTS)?;
         for (of, counts) in &totals {
             labels.service(of.namespace, of.service, of.port);
             for (result, count) in MirrorResult::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
-                labels.with("result", result.as_str(), |labels| sample(out, REQUESTS, "", labels, count))?;
+                labels.with("result", result.as_str(), |labels| sample(out, &REQUESTS, "", labels, count))?;
             }
         }
         Ok(())

@@ -3,8 +3,28 @@
 //!
 //! Only metrics that something feeds stand here. Names and labels are those of product.md section 3.
 
+/// The words of a closed list, in its order.
+macro_rules! words {
+    ($all:expr) => {{
+        let all = $all;
+        let mut words = [""; _];
+        let mut at = 0;
+        while at < words.len() {
+            #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+            {
+                words[at] = all[at].as_str();
+            }
+            at += 1;
+        }
+        words
+    }};
+}
+
+mod access_log;
+mod build;
 mod cluster;
 mod config;
+mod family;
 mod mirrors;
 mod requests;
 mod retries;
@@ -16,12 +36,14 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::AccessLog;
 
+pub use build::BuildLabels;
 pub use cluster::{ClusterMetrics, InfrastructureWrite, StatusWrite, WatchRestart};
 pub use config::{ConfigMetrics, ProblemStage};
+pub use family::{FAMILIES, Family, Kind, LABELS, reference};
 pub(super) use mirrors::Mirrors;
 pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};
 pub(super) use requests::{Requests, Shard};
@@ -33,19 +55,6 @@ pub use upstream::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels,
 
 /// Content type of the text format.
 pub const TEXT_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const DROPPED: &str = "transom_access_log_dropped_total";
-
-/// What this binary is: the labels of `transom_build_info`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct BuildLabels<'a> {
-    /// Transom's version.
-    pub version: &'a str,
-    /// Git commit, empty if unknown.
-    pub commit: &'a str,
-    /// Version of the Gateway API that is served.
-    pub gateway_api: &'a str,
-}
 
 /// Everything that a scrape shows.
 #[derive(Debug)]
@@ -64,18 +73,7 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new(build: BuildLabels<'_>, access_log: AccessLog) -> Self {
         let registry = Registry::new();
-        let build_info = IntGauge::with_opts(
-            Opts::new("transom_build_info", "Always 1; the labels say what this binary is.")
-                .const_label("version", build.version)
-                .const_label("commit", build.commit)
-                .const_label("gateway_api", build.gateway_api),
-        )
-        .ok();
-        if let Some(gauge) = &build_info {
-            gauge.set(1);
-        }
-        register(&registry, build_info);
-
+        build.register(&registry);
         let config = ConfigMetrics::new();
         config.register(&registry);
         let cluster = ClusterMetrics::new();
@@ -89,11 +87,7 @@ impl Metrics {
     /// Writes all of them, in pieces.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         TextEncoder::new().encode(&self.registry.gather(), &mut &mut *out).map_err(io::Error::other)?;
-        if let Some(dropped) = self.access_log.dropped() {
-            let help = "Access log lines dropped because the writer could not keep up or the output was closed.";
-            text::family(out, DROPPED, text::Kind::Counter, help)?;
-            text::sample(out, DROPPED, "", &text::Labels::default(), dropped)?;
-        }
+        access_log::write(&self.access_log, out)?;
         self.mirrors.write(out)?;
         self.upstreams.write(out)?;
         self.requests.write(out)

@@ -7,15 +7,38 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use super::family::{Family, REASONS};
 use super::lock;
-use super::series::{Series, SeriesLabels, Totals, add, histogram};
-use super::text::{Kind, Labels, family, sample};
+use super::series::{Durations, Series, SeriesLabels, Totals, add, histogram};
+use super::text::{Labels, family, sample};
 
-const REQUESTS: &str = "transom_http_requests_total";
-const DURATION: &str = "transom_http_request_duration_seconds";
-const ACTIVE: &str = "transom_http_active_requests";
-const WORKER: &str = "transom_worker_requests_total";
+const LABELS: &[&str] =
+    &["gateway_namespace", "gateway", "listener", "route_kind", "route_namespace", "route", "code", "reason"];
+const REQUESTS: Family =
+    Family::counter("transom_http_requests_total", LABELS, "Requests answered, by route, status code and reason.")
+        .of(REASONS);
+const DURATION: Family = Family::histogram(
+    "transom_http_request_duration_seconds",
+    LABELS,
+    "Time from the first byte of a request to the last byte of its answer.",
+)
+.of(REASONS);
+const OVERHEAD: Family = Family::histogram(
+    "transom_http_overhead_seconds",
+    &[],
+    "Time in the gateway of requests that an endpoint answered: before the endpoint was chosen, and after the last byte \
+     of its answer had come. WebSockets are left out.",
+);
+const ACTIVE: Family = Family::gauge("transom_http_active_requests", &[], "Requests that are being served now.");
+const WORKER: Family = Family::counter(
+    "transom_worker_requests_total",
+    &["worker"],
+    "Requests by data worker: how evenly the kernel spreads connections.",
+);
+
+pub(super) const FAMILIES: &[Family] = &[REQUESTS, DURATION, OVERHEAD, ACTIVE, WORKER];
 
 /// The shards of all threads that ever recorded a request. Data workers live as long as the process, so shards are
 /// kept: a counter must not run backwards.
@@ -32,6 +55,7 @@ pub(in crate::telemetry) struct Shard {
     worker: usize,
     requests: AtomicU64,
     active: AtomicI64,
+    overhead: Durations,
     series: Mutex<Vec<Arc<Series>>>,
 }
 
@@ -41,6 +65,7 @@ impl Requests {
             worker,
             requests: AtomicU64::new(0),
             active: AtomicI64::new(0),
+            overhead: Durations::default(),
             series: Mutex::new(Vec::new()),
         });
         lock(&self.shards).push(Arc::clone(&shard));
@@ -75,7 +100,7 @@ impl Requests {
         let series: Vec<Arc<Series>> = shards.iter().flat_map(|shard| shard.series()).collect();
         let mut totals: HashMap<&SeriesLabels, Totals> = HashMap::with_capacity(series.len());
         for one in &series {
-            totals.entry(&one.labels).or_default().add(one);
+            totals.entry(&one.labels).or_default().add(&one.durations);
         }
         let mut totals: Vec<(&SeriesLabels, Totals)> = totals.into_iter().collect();
         totals.sort_unstable_by_key(|(labels, _)| *labels);
@@ -84,16 +109,15 @@ impl Requests {
         }
 
         let mut labels = Labels::default();
-        family(out, REQUESTS, Kind::Counter, "Requests answered, by route, status code and reason.")?;
+        family(out, &REQUESTS)?;
         for (of, total) in &totals {
             render(&mut labels, of);
-            sample(out, REQUESTS, "", &labels, total.count())?;
+            sample(out, &REQUESTS, "", &labels, total.count())?;
         }
-        let help = "Time from the first byte of a request to the last byte of its answer.";
-        family(out, DURATION, Kind::Histogram, help)?;
+        family(out, &DURATION)?;
         for (of, total) in &totals {
             render(&mut labels, of);
-            histogram(out, DURATION, &mut labels, &total.buckets, total.micros)?;
+            histogram(out, &DURATION, &mut labels, &total.buckets, total.micros)?;
         }
         Ok(())
     }
@@ -113,6 +137,11 @@ impl Shard {
         add(&self.requests, 1);
     }
 
+    /// Counts what a request spent in the gateway. Only the owning thread calls this.
+    pub(in crate::telemetry) fn count_overhead(&self, overhead: Duration) {
+        self.overhead.count(overhead);
+    }
+
     /// A request may end on another thread than it began on (a runtime that is torn down), hence a true addition;
     /// the line is this thread's own all the same.
     pub(in crate::telemetry) fn add_active(&self, amount: i64) {
@@ -126,23 +155,26 @@ impl Shard {
 
 fn write_workers(out: &mut dyn Write, shards: &[Arc<Shard>]) -> io::Result<()> {
     let mut workers: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut overhead = Totals::default();
     let mut active = 0;
     for shard in shards {
         *workers.entry(shard.worker).or_default() += shard.requests.load(Ordering::Relaxed);
         active += shard.active.load(Ordering::Relaxed);
+        overhead.add(&shard.overhead);
     }
     let mut labels = Labels::default();
-    family(out, ACTIVE, Kind::Gauge, "Requests that are being served now.")?;
+    family(out, &ACTIVE)?;
     // A request may begin and end between two of the loads above.
-    sample(out, ACTIVE, "", &labels, active.max(0))?;
+    sample(out, &ACTIVE, "", &labels, active.max(0))?;
+    family(out, &OVERHEAD)?;
+    histogram(out, &OVERHEAD, &mut labels, &overhead.buckets, overhead.micros)?;
     if !workers.is_empty() {
-        let help = "Requests by data worker: how evenly the kernel spreads connections.";
-        family(out, WORKER, Kind::Counter, help)?;
+        family(out, &WORKER)?;
     }
     for (worker, count) in workers {
         labels.clear();
         labels.push("worker", worker);
-        sample(out, WORKER, "", &labels, count)?;
+        sample(out, &WORKER, "", &labels, count)?;
     }
     Ok(())
 }

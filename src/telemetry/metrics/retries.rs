@@ -1,9 +1,25 @@
 //! Requests that were sent again, and those that a rule would have sent again but for a reason. Rare next to
 //! requests, so that one counter for all workers does.
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, Registry};
 
+use super::family::Family;
 use super::register;
+
+const SENT: Family = Family::counter(
+    "transom_http_retries_total",
+    &["cause"],
+    "Requests sent again, by what was wrong with the try before.",
+)
+.of(&RetryCause::WORDS);
+const SKIPPED: Family = Family::counter(
+    "transom_http_retries_skipped_total",
+    &["cause"],
+    "Requests not sent again although their rule has tries left, by the reason.",
+)
+.of(&RetrySkip::WORDS);
+
+pub(super) const FAMILIES: &[Family] = &[SENT, SKIPPED];
 
 /// Why a request was sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +57,16 @@ pub struct RetryMetrics {
 }
 
 impl RetryCause {
-    fn as_str(self) -> &'static str {
+    const WORDS: [&str; 6] = words!([
+        RetryCause::Connect,
+        RetryCause::Refused,
+        RetryCause::Gone,
+        RetryCause::Reset,
+        RetryCause::Timeout,
+        RetryCause::Status,
+    ]);
+
+    const fn as_str(self) -> &'static str {
         match self {
             RetryCause::Connect => "connect_failed",
             RetryCause::Refused => "refused",
@@ -54,7 +79,9 @@ impl RetryCause {
 }
 
 impl RetrySkip {
-    fn as_str(self) -> &'static str {
+    const WORDS: [&str; 3] = words!([RetrySkip::BodyTooLarge, RetrySkip::NotIdempotent, RetrySkip::Deadline]);
+
+    const fn as_str(self) -> &'static str {
         match self {
             RetrySkip::BodyTooLarge => "body_too_large",
             RetrySkip::NotIdempotent => "not_idempotent",
@@ -65,14 +92,8 @@ impl RetrySkip {
 
 impl RetryMetrics {
     pub(super) fn new() -> Self {
-        let counter = |name, help| IntCounterVec::new(Opts::new(name, help), &["cause"]).ok();
-        RetryMetrics {
-            sent: counter("transom_http_retries_total", "Requests sent again, by what was wrong with the try before."),
-            skipped: counter(
-                "transom_http_retries_skipped_total",
-                "Requests not sent again although their rule has tries left, by the reason.",
-            ),
-        }
+        let counter = |family: Family| IntCounterVec::new(family.opts(), family.labels).ok();
+        RetryMetrics { sent: counter(SENT), skipped: counter(SKIPPED) }
     }
 
     pub(super) fn register(&self, registry: &Registry) {

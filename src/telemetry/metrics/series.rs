@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::family::Family;
 use super::text::{Labels, sample};
 use crate::telemetry::{Reason, RequestRecord};
 
@@ -17,7 +18,7 @@ pub(super) const BOUNDS_MICROS: [u64; 17] = [
 /// Writes a histogram over these bounds. `buckets` is not cumulative; `micros` is the sum of what was counted.
 pub(super) fn histogram(
     out: &mut dyn Write,
-    name: &str,
+    family: &Family,
     labels: &mut Labels,
     buckets: &[u64; BOUNDS_MICROS.len() + 1],
     micros: u64,
@@ -25,12 +26,12 @@ pub(super) fn histogram(
     let mut below = 0;
     for (bound, count) in BOUNDS_MICROS.iter().zip(buckets) {
         below += count;
-        labels.with("le", seconds(*bound), |labels| sample(out, name, "_bucket", labels, below))?;
+        labels.with("le", seconds(*bound), |labels| sample(out, family, "_bucket", labels, below))?;
     }
     let count: u64 = buckets.iter().sum();
-    labels.with("le", "+Inf", |labels| sample(out, name, "_bucket", labels, count))?;
-    sample(out, name, "_sum", labels, seconds(micros))?;
-    sample(out, name, "_count", labels, count)
+    labels.with("le", "+Inf", |labels| sample(out, family, "_bucket", labels, count))?;
+    sample(out, family, "_sum", labels, seconds(micros))?;
+    sample(out, family, "_count", labels, count)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "Prometheus has no other numbers; exact up to 285 years")]
@@ -77,6 +78,12 @@ pub(in crate::telemetry) struct LabelsOf<'a> {
 pub(in crate::telemetry) struct Series {
     pub(super) labels: SeriesLabels,
     removed: AtomicBool,
+    pub(super) durations: Durations,
+}
+
+/// Durations in buckets, written by one thread only.
+#[derive(Debug, Default)]
+pub(super) struct Durations {
     micros: AtomicU64,
     /// Not cumulative; the last one is above every bound.
     buckets: [AtomicU64; BOUNDS_MICROS.len() + 1],
@@ -126,8 +133,7 @@ impl Series {
         Series {
             labels: labels.owned(),
             removed: AtomicBool::new(false),
-            micros: AtomicU64::new(0),
-            buckets: [const { AtomicU64::new(0) }; BOUNDS_MICROS.len() + 1],
+            durations: Durations::default(),
         }
     }
 
@@ -147,12 +153,7 @@ impl Series {
 
     /// Counts one request. Only the owning thread calls this.
     pub(in crate::telemetry) fn count(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_MICROS.partition_point(|bound| *bound < micros);
-        add(&self.micros, micros);
-        if let Some(cell) = self.buckets.get(bucket) {
-            add(cell, 1);
-        }
+        self.durations.count(duration);
     }
 
     pub(super) fn mark_removed(&self) {
@@ -164,10 +165,28 @@ impl Series {
     }
 }
 
+impl Durations {
+    pub(super) fn count(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        add(&self.micros, micros);
+        if let Some(cell) = self.buckets.get(BOUNDS_MICROS.partition_point(|bound| *bound < micros)) {
+            add(cell, 1);
+        }
+    }
+
+    /// Adds what another thread counted, which does so no more.
+    pub(super) fn absorb(&self, other: &Durations) {
+        add(&self.micros, other.micros.load(Relaxed));
+        for (cell, more) in self.buckets.iter().zip(&other.buckets) {
+            add(cell, more.load(Relaxed));
+        }
+    }
+}
+
 impl Totals {
-    pub(super) fn add(&mut self, series: &Series) {
-        self.micros = self.micros.wrapping_add(series.micros.load(Relaxed));
-        for (total, cell) in self.buckets.iter_mut().zip(&series.buckets) {
+    pub(super) fn add(&mut self, durations: &Durations) {
+        self.micros = self.micros.wrapping_add(durations.micros.load(Relaxed));
+        for (total, cell) in self.buckets.iter_mut().zip(&durations.buckets) {
             *total += cell.load(Relaxed);
         }
     }

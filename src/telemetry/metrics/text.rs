@@ -5,36 +5,27 @@
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
-/// Kind of a family.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
+use super::family::Family;
 
 /// The labels of a sample, rendered once: `a="1",b="2"`.
 #[derive(Debug, Default)]
 pub(super) struct Labels(String);
 
 /// Announces a family; its samples follow.
-pub(super) fn family(out: &mut dyn Write, name: &str, kind: Kind, help: &str) -> io::Result<()> {
-    let kind = match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
-    };
+pub(super) fn family(out: &mut dyn Write, family: &Family) -> io::Result<()> {
+    let Family { name, kind, help, .. } = family;
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
 /// One sample; `suffix` as `_bucket`, or nothing.
 pub(super) fn sample(
     out: &mut dyn Write,
-    name: &str,
+    family: &Family,
     suffix: &str,
     labels: &Labels,
     value: impl Display,
 ) -> io::Result<()> {
+    let name = family.name;
     match labels.0.as_str() {
         "" => writeln!(out, "{name}{suffix} {value}"),
         labels => writeln!(out, "{name}{suffix}{{{labels}}} {value}"),

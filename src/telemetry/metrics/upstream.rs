@@ -10,15 +10,42 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::family::Family;
 use super::lock;
-use super::series::{BOUNDS_MICROS, add, histogram};
-use super::text::{Kind, Labels, family, sample};
+use super::series::{self, Durations, add, histogram};
+use super::text::{Labels, family, sample};
 
-const CONNECTS: &str = "transom_upstream_connects_total";
-const CONNECT_DURATION: &str = "transom_upstream_connect_duration_seconds";
-const ATTEMPTS: &str = "transom_upstream_attempts_total";
-const EJECTIONS: &str = "transom_upstream_ejections_total";
-const ENDPOINTS: &str = "transom_upstream_endpoints";
+const LABELS: &[&str] = &["namespace", "service", "port"];
+const CONNECTS: Family = Family::counter(
+    "transom_upstream_connects_total",
+    &["namespace", "service", "port", "result"],
+    "Attempts to connect to an endpoint, by how they ended; those for mirrored copies too.",
+)
+.of(&ConnectResult::WORDS);
+const CONNECT_DURATION: Family = Family::histogram(
+    "transom_upstream_connect_duration_seconds",
+    LABELS,
+    "Time to establish a TCP connection to an endpoint.",
+);
+const ATTEMPTS: Family = Family::counter(
+    "transom_upstream_attempts_total",
+    &["namespace", "service", "port", "result"],
+    "Tries of requests, by how they ended; mirrored copies too.",
+)
+.of(&AttemptResult::WORDS);
+const EJECTIONS: Family = Family::counter(
+    "transom_upstream_ejections_total",
+    LABELS,
+    "Times that an endpoint was left out since requests failed on it.",
+);
+const ENDPOINTS: Family = Family::gauge(
+    "transom_upstream_endpoints",
+    &["namespace", "service", "port", "state"],
+    "Endpoints of an upstream, by how they are.",
+)
+.of(&["healthy", "unhealthy", "ejected"]);
+
+pub(super) const FAMILIES: &[Family] = &[CONNECTS, CONNECT_DURATION, ATTEMPTS, EJECTIONS, ENDPOINTS];
 
 /// The labels of every upstream series. How it is spoken to is not told apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,9 +98,7 @@ pub struct EndpointCounts {
 pub struct UpstreamSeries {
     labels: UpstreamLabels,
     connects: [AtomicU64; ConnectResult::WORDS.len()],
-    connect_micros: AtomicU64,
-    /// Not cumulative; the last one is above every bound.
-    connect_buckets: [AtomicU64; BOUNDS_MICROS.len() + 1],
+    connect_times: Durations,
     attempts: [AtomicU64; AttemptResult::WORDS.len()],
     ejections: AtomicU64,
 }
@@ -90,8 +115,7 @@ type EndpointSource = Box<dyn Fn() -> Vec<EndpointCounts> + Send + Sync>;
 #[derive(Default)]
 struct Totals {
     connects: [u64; ConnectResult::WORDS.len()],
-    connect_micros: u64,
-    connect_buckets: [u64; BOUNDS_MICROS.len() + 1],
+    connect_times: series::Totals,
     attempts: [u64; AttemptResult::WORDS.len()],
     ejections: u64,
 }
@@ -109,8 +133,7 @@ impl UpstreamSeries {
         UpstreamSeries {
             labels,
             connects: Default::default(),
-            connect_micros: AtomicU64::new(0),
-            connect_buckets: Default::default(),
+            connect_times: Durations::default(),
             attempts: Default::default(),
             ejections: AtomicU64::new(0),
         }
@@ -126,9 +149,7 @@ impl UpstreamSeries {
     pub fn connect(&self, result: ConnectResult, took: Option<Duration>) {
         bump(&self.connects, result as usize);
         if let Some(took) = took {
-            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            add(&self.connect_micros, micros);
-            bump(&self.connect_buckets, BOUNDS_MICROS.partition_point(|bound| *bound < micros));
+            self.connect_times.count(took);
         }
     }
 
@@ -146,11 +167,11 @@ impl UpstreamSeries {
         for (cell, more) in self.cells().zip(other.cells()) {
             add(cell, more.load(Relaxed));
         }
+        self.connect_times.absorb(&other.connect_times);
     }
 
     fn cells(&self) -> impl Iterator<Item = &AtomicU64> {
-        let single = [&self.connect_micros, &self.ejections];
-        self.connects.iter().chain(&self.attempts).chain(&self.connect_buckets).chain(single)
+        self.connects.iter().chain(&self.attempts).chain([&self.ejections])
     }
 }
 
@@ -195,21 +216,21 @@ impl Upstreams {
         let mut labels = Labels::default();
         if !totals.is_empty() {
             write_counters(out, &mut labels, &totals)?;
-            family(out, CONNECT_DURATION, Kind::Histogram, "Time to establish a TCP connection to an endpoint.")?;
+            family(out, &CONNECT_DURATION)?;
             for (of, total) in &totals {
                 render(&mut labels, of);
-                histogram(out, CONNECT_DURATION, &mut labels, &total.connect_buckets, total.connect_micros)?;
+                histogram(out, &CONNECT_DURATION, &mut labels, &total.connect_times.buckets, total.connect_times.micros)?;
             }
         }
         let counts = lock(&self.endpoints).as_ref().map(|source| source()).unwrap_or_default();
         if !counts.is_empty() {
-            family(out, ENDPOINTS, Kind::Gauge, "Endpoints of an upstream, by how they are.")?;
+            family(out, &ENDPOINTS)?;
         }
         for count in counts {
             render(&mut labels, &count.labels);
             let states = [("healthy", count.healthy), ("unhealthy", count.unhealthy), ("ejected", count.ejected)];
             for (state, number) in states {
-                labels.with("state", state, |labels| sample(out, ENDPOINTS, "", labels, number))?;
+                labels.with("state", state, |labels| sample(out, &ENDPOINTS, "", labels, number))?;
             }
         }
         Ok(())
@@ -225,11 +246,10 @@ impl fmt::Debug for Upstreams {
 impl Totals {
     fn add(&mut self, series: &UpstreamSeries) {
         let pairs = self.connects.iter_mut().zip(&series.connects);
-        let pairs = pairs.chain(self.attempts.iter_mut().zip(&series.attempts));
-        for (total, cell) in pairs.chain(self.connect_buckets.iter_mut().zip(&series.connect_buckets)) {
+        for (total, cell) in pairs.chain(self.attempts.iter_mut().zip(&series.attempts)) {
             *total += cell.load(Relaxed);
         }
-        self.connect_micros = self.connect_micros.wrapping_add(series.connect_micros.load(Relaxed));
+        self.connect_times.add(&series.connect_times);
         self.ejections += series.ejections.load(Relaxed);
     }
 }
@@ -239,24 +259,24 @@ fn write_counters(
     labels: &mut Labels,
     totals: &BTreeMap<&UpstreamLabels, Totals>,
 ) -> io::Result<()> {
-    family(out, CONNECTS, Kind::Counter, "Attempts to connect to an endpoint, by how they ended.")?;
+    family(out, &CONNECTS)?;
     for (of, total) in totals {
         render(labels, of);
         for (result, count) in ConnectResult::WORDS.iter().zip(total.connects) {
-            labels.with("result", result, |labels| sample(out, CONNECTS, "", labels, count))?;
+            labels.with("result", result, |labels| sample(out, &CONNECTS, "", labels, count))?;
         }
     }
-    family(out, ATTEMPTS, Kind::Counter, "Tries of requests, by how they ended.")?;
+    family(out, &ATTEMPTS)?;
     for (of, total) in totals {
         render(labels, of);
         for (result, count) in AttemptResult::WORDS.iter().zip(total.attempts) {
-            labels.with("result", result, |labels| sample(out, ATTEMPTS, "", labels, count))?;
+            labels.with("result", result, |labels| sample(out, &ATTEMPTS, "", labels, count))?;
         }
     }
-    family(out, EJECTIONS, Kind::Counter, "Times that an endpoint was left out since requests failed on it.")?;
+    family(out, &EJECTIONS)?;
     for (of, total) in totals {
         render(labels, of);
-        sample(out, EJECTIONS, "", labels, total.ejections)?;
+        sample(out, &EJECTIONS, "", labels, total.ejections)?;
     }
     Ok(())
 }
