@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 # a test may fail by panicking and be plain; src/ may not
 IN_TESTS := -A clippy::pedantic -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing
 
-.PHONY: help deps run test lint fmt bench check-upstream schema fuzz chart image cluster-up cluster-down cluster-test \
+.PHONY: help deps run test lint fmt bench check-upstream schema fuzz chart metrics-doc image cluster-up cluster-down cluster-test \
 	conformance clean
 
 help: ## this list
@@ -49,6 +49,9 @@ fuzz: deps ## run each fuzz target for SECONDS_EACH (60) from its seeds (needs a
 chart: deps ## lint the chart, render its presets into tests/chart, write its README (helm, or Python 3 with pip to fetch it)
 	@tools/chart.sh
 	@UPDATE_CHART=1 $(CARGO) test --quiet --test chart
+
+metrics-doc: deps ## write docs/metrics.md from the metrics that the program declares
+	@UPDATE_METRICS=1 $(CARGO) test --quiet --test metrics_reference
 
 image: deps ## a container image without a container engine: target/image/transom.tar (PROFILE=release for the real thing)
 	@tools/image.sh

@@ -7,11 +7,13 @@
 //! environment and no command line itself, and does not know what the settings are for.
 
 mod layers;
+mod logged;
 mod value;
 
 use std::fmt::Write;
 
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
+pub use logged::{HeaderMode, LoggedHeaders, Ratio, StatusCodes};
 pub use value::{
     AccessLog, AdminAddress, Connections, ControllerName, Expose, FilePath, HeaderSize, LogFormat, LogLevel, Names,
     PortOffset, Seconds, Selector, Setting, Span, Streams, Timeout, Workers,
@@ -113,8 +115,21 @@ settings! {
     log_level: LogLevel = "info", Serving;
     /// How events are logged, on standard error: as text for people, or as one JSON object a line.
     log_format: LogFormat = "text", Serving;
-    /// How each request is logged, on standard output: as one JSON object a line, as text, or not at all.
+    /// How each request is logged, on standard output: as one JSON object a line, in the Common Log Format of web servers,
+    /// as text, or not at all.
     access_log: AccessLog = "json", Serving;
+    /// Only requests with these status codes are logged, beside those that --access-log-min-duration takes.
+    access_log_status: StatusCodes = "", Serving;
+    /// Only requests that took this long are logged, beside those that --access-log-status takes.
+    access_log_min_duration: Span = "0s", Serving;
+    /// Which part of the requests that would be logged is, at random. What was answered with 5xx, or not at all, is not
+    /// left out.
+    access_log_sample: Ratio = "1", Serving;
+    /// Headers of requests and answers that are logged, with json and text. A name alone shows the value, but redacted
+    /// where it is a credential (Authorization, Cookie, Set-Cookie …) and without user and query where it is a URL
+    /// (Referer, Location …); name=keep shows it as it is, name=redact the name only, name=drop nothing. * stands for
+    /// all others.
+    access_log_headers: LoggedHeaders = "", Serving;
     /// On SIGTERM or SIGINT: how long new connections are still accepted while /readyz already says no.
     drain_grace: Span = "5s", Serving;
     /// After the grace: how long requests in flight may take before they are cut off.

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use transom::telemetry::{
-    AccessLog, BuildLabels, ListenerLabels, ProblemStage, Reason, RequestRecord, RouteLabels, Telemetry,
+    AccessLog, BuildLabels, Headers, ListenerLabels, ProblemStage, Reason, RequestRecord, RouteLabels, Telemetry,
 };
 
 const BUILD: BuildLabels<'static> = BuildLabels { version: "0.1.0", commit: "abc", gateway_api: "v1.7.0" };
@@ -34,6 +34,7 @@ fn record(route: &str, code: u16, duration: Duration) -> RequestRecord<'_> {
         bytes_received: 0,
         bytes_sent: 0,
         error: None,
+        headers: Headers::default(),
     }
 }
 

@@ -8,8 +8,11 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use transom::telemetry::access_log::Format;
-use transom::telemetry::{AccessLog, BuildLabels, ListenerLabels, Reason, RequestRecord, RouteLabels, Telemetry};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use transom::telemetry::access_log::{Filter, Format, HeaderRules, Options, Treatment};
+use transom::telemetry::{
+    AccessLog, BuildLabels, Headers, ListenerLabels, Reason, RequestRecord, RouteLabels, Telemetry,
+};
 
 struct Counting;
 
@@ -52,6 +55,7 @@ fn record(route: &str, code: u16) -> RequestRecord<'_> {
         bytes_received: 0,
         bytes_sent: 5_120,
         error: Some("upstream \"reset\""),
+        headers: Headers::default(),
     }
 }
 
@@ -64,15 +68,25 @@ fn allocations(act: impl FnOnce()) -> (u64, u64) {
 
 #[test]
 fn a_warm_worker_records_without_an_allocation() {
-    for format in [Format::Json, Format::Text, Format::Off] {
-        let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::start(format, io::sink()).unwrap());
+    let map: HeaderMap = [("user-agent", "curl/8.0"), ("cookie", "a=\"b\""), ("referer", "https://a.example/?token=1")]
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .into_iter()
+        .collect();
+    let shown = Headers { request: Some(&map), response: Some(&map) };
+    let filter = Filter { codes: vec![200..=599], duration: None, sample: 0.5 };
+    let headers = HeaderRules::new(vec![(HeaderName::from_static("cookie"), Treatment::Keep)], Treatment::Careful);
+    let all = Options { format: Format::Json, filter: filter.clone(), headers: headers.clone() };
+    let plain = [Format::Json, Format::Common, Format::Text, Format::Off].map(Options::from);
+    for options in plain.into_iter().chain([all.clone(), Options { format: Format::Text, ..all }]) {
+        let format = options.clone();
+        let telemetry = Telemetry::new(BuildLabels::default(), AccessLog::start(options, io::sink()).unwrap());
         let recorder = telemetry.recorder(0);
         let routes: Vec<String> = (0..100).map(|n| format!("route-{n}")).collect();
         let all = || {
             for route in &routes {
                 for code in [200, 404, 503] {
                     let active = recorder.begin();
-                    recorder.record(&record(route, code));
+                    recorder.record(&RequestRecord { headers: shown, ..record(route, code) });
                     drop(active);
                 }
             }

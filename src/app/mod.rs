@@ -12,6 +12,7 @@
 mod cluster;
 mod feedback;
 mod infra;
+mod logging;
 mod objects;
 mod privilege;
 mod ready;
@@ -30,14 +31,14 @@ use crate::admin::{self, AppliedView};
 use crate::cli::explain::explain;
 use crate::cli::version::Version;
 use crate::cli::{Failure, Outcome, Sources, translating};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::controller::{Controller, QUEUED_BATCHES};
 use crate::lifecycle::Readiness;
 use crate::lifecycle::signals::{Shutdown, Signals};
 use crate::proxy;
 use crate::snapshot::Publisher;
 use crate::source::state::StateFile;
-use crate::telemetry::{AccessLog, BuildLabels, Telemetry, access_log, log};
+use crate::telemetry::{AccessLog, BuildLabels, Telemetry};
 use crate::translate::{Binds, Origin};
 
 pub use cluster::{lease_name, own_namespace};
@@ -58,7 +59,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 /// # Errors
 /// Input that cannot be read; the admin address that cannot be had; without a cluster, every listener that cannot.
 pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
-    start_log(&config)?;
+    logging::start(&config)?;
     take_up_low_ports();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -144,24 +145,8 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     Ok(Outcome::Fine)
 }
 
-fn start_log(config: &Config) -> Result<(), Failure> {
-    let format = match config.log_format {
-        config::LogFormat::Text => log::Format::Text,
-        config::LogFormat::Json => log::Format::Json,
-    };
-    // what kube says of a connection that fails we say too, with what it was for
-    let filter = format!("{},kube_client::client::builder=off", config.log_level.as_str());
-    let options = log::Options { format, filter, ..log::Options::default() };
-    log::init(&options).map_err(|error| Failure::WrongUse(error.to_string()))
-}
-
 fn telemetry(config: &Config) -> Result<Telemetry, Failure> {
-    let format = match config.access_log {
-        config::AccessLog::Json => access_log::Format::Json,
-        config::AccessLog::Text => access_log::Format::Text,
-        config::AccessLog::Off => access_log::Format::Off,
-    };
-    let access_log = AccessLog::stdout(format).map_err(|error| unavailable("access log", &error))?;
+    let access_log = AccessLog::stdout(logging::options(config)?).map_err(|error| unavailable("access log", &error))?;
     let Version { version, commit, gateway_api, .. } = Version::CURRENT;
     Ok(Telemetry::new(BuildLabels { version, commit, gateway_api }, access_log))
 }

@@ -243,9 +243,11 @@ choice! {
 
 choice! {
     /// How requests are logged.
-    AccessLog, "json, text or off" {
+    AccessLog, "json, common, text or off" {
         /// One JSON object a line.
         Json = "json",
+        /// The Common Log Format.
+        Common = "common",
         /// For people.
         Text = "text",
         /// Not at all.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Uri, Version};
+use http::{HeaderMap, Method, Uri, Version};
 use pingora_proxy::Session;
 
 use super::connection;
@@ -12,7 +12,7 @@ use super::context::RequestContext;
 use super::deadline::{self, Bound};
 use super::forwarding::Forwarding;
 use super::listener::connection::Connection;
-use crate::telemetry::{ActiveRequest, Reason, Recorder, RequestRecord};
+use crate::telemetry::{ActiveRequest, Headers, Reason, Recorder, RequestRecord};
 
 /// What keeps a request from going unrecorded.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ struct Facts {
     method: Method,
     uri: Uri,
     version: Version,
+    /// Those that the access log may show.
+    headers: HeaderMap,
     connection: Arc<Connection>,
 }
 
@@ -45,6 +47,7 @@ struct Seen<'a> {
     code: u16,
     received: u64,
     sent: u64,
+    headers: Headers<'a>,
 }
 
 impl Unrecorded {
@@ -67,6 +70,7 @@ impl RequestContext {
             method: request.method.clone(),
             uri: request.uri.clone(),
             version: request.version,
+            headers: self.unrecorded.recorder.kept_headers(&request.headers),
             connection: connection.clone(),
         });
     }
@@ -82,6 +86,10 @@ impl RequestContext {
             code: session.response_written().map_or(0, |response| response.status.as_u16()),
             received: session.body_bytes_read() as u64,
             sent: session.body_bytes_sent() as u64,
+            headers: Headers {
+                request: Some(&request.headers),
+                response: session.response_written().map(|response| &response.headers),
+            },
         };
         if self.error.is_none() {
             self.error = self.forwarding.as_ref().and_then(Forwarding::account);
@@ -113,6 +121,7 @@ impl RequestContext {
             bytes_received: seen.received,
             bytes_sent: seen.sent,
             error: self.error.as_deref(),
+            headers: seen.headers,
         };
         self.unrecorded.recorder.record(&record);
     }
@@ -142,6 +151,7 @@ impl Drop for RequestContext {
             code: self.code,
             received: 0,
             sent: self.unrecorded.sent,
+            headers: Headers { request: facts.as_ref().map(|facts| &facts.headers), response: None },
         });
     }
 }

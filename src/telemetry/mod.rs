@@ -26,7 +26,7 @@ pub use metrics::{
 };
 pub use reason::Reason;
 pub use recorder::{ActiveRequest, Recorder};
-pub use request::{ListenerLabels, RequestRecord, RouteLabels};
+pub use request::{Headers, ListenerLabels, RequestRecord, RouteLabels};
 
 use metrics::Metrics;
 

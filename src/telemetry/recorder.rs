@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use http::HeaderMap;
 
 use super::access_log::LineWriter;
 use super::metrics::{LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
@@ -81,6 +82,12 @@ impl Recorder {
                 lines.write(record);
             }
         });
+    }
+
+    /// Of a request's headers those that the access log may show, for a request that may end without them.
+    #[must_use]
+    pub fn kept_headers(&self, headers: &HeaderMap) -> HeaderMap {
+        self.core.access_log.kept(headers)
     }
 
     /// What is told of requests that are sent again.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::Reason;
 
 /// All that is recorded of one request. Built on the stack by the data worker; nothing in it is cloned.
@@ -40,6 +42,17 @@ pub struct RequestRecord<'a> {
     pub bytes_sent: u64,
     /// What went wrong, for a person; never a secret.
     pub error: Option<&'a str>,
+    /// Of these the access log shows what it is told to.
+    pub headers: Headers<'a>,
+}
+
+/// The headers of a request and of its answer, as far as they are known when it ends.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Headers<'a> {
+    /// As received.
+    pub request: Option<&'a HeaderMap>,
+    /// As sent.
+    pub response: Option<&'a HeaderMap>,
 }
 
 impl RequestRecord<'_> {
@@ -73,4 +86,28 @@ pub struct RouteLabels<'a> {
     pub name: &'a str,
     /// Position of the rule.
     pub rule: u32,
+}
+
+/// A request of which nothing is known.
+#[cfg(test)]
+pub(super) fn sample() -> RequestRecord<'static> {
+    RequestRecord {
+        listener: None,
+        route: None,
+        method: "GET",
+        host: "a.example",
+        path: "/",
+        protocol: "HTTP/1.1",
+        tls: false,
+        code: 200,
+        reason: Reason::None,
+        client: None,
+        upstream: None,
+        duration: Duration::from_millis(1),
+        upstream_duration: Duration::ZERO,
+        bytes_received: 0,
+        bytes_sent: 0,
+        error: None,
+        headers: Headers::default(),
+    }
 }

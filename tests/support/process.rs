@@ -1,6 +1,7 @@
 //! A `transom` process on loopback: started on free ports, waited for, ended by its own pid.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -32,14 +33,25 @@ impl Transom {
 
     /// Starts `transom run` with its output in `log`, without waiting.
     pub fn run(arguments: &[&str], log: &Path) -> Transom {
+        let log = File::create(log).expect("log file");
+        let out = log.try_clone().expect("log file");
+        Transom::spawn(&[&["--access-log", "off"], arguments].concat(), out, log)
+    }
+
+    /// Starts `transom run` with what it logs of requests in `out`, and of all else in `log`, without waiting.
+    pub fn logging(arguments: &[&str], out: &Path, log: &Path) -> Transom {
+        let file = |path| File::create(path).expect("log file");
+        Transom::spawn(arguments, file(out), file(log))
+    }
+
+    fn spawn(arguments: &[&str], out: File, log: File) -> Transom {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let log = std::fs::File::create(log).expect("log file");
         let child = Command::new(binary())
             .arg("run")
-            .args(["--admin-address", &admin.to_string(), "--access-log", "off"])
+            .args(["--admin-address", &admin.to_string()])
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("log file"))
+            .stdout(out)
             .stderr(log)
             .spawn()
             .expect("transom starts");

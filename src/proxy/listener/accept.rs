@@ -26,7 +26,7 @@ use crate::proxy::edge::Edge;
 use crate::proxy::serving::WorkerState;
 use crate::proxy::settings::Settings;
 use crate::snapshot::BindProtocol;
-use crate::telemetry::{Reason, Recorder, RequestRecord};
+use crate::telemetry::{Headers, Reason, Recorder, RequestRecord};
 
 /// With no descriptor or memory left, accepting again at once would only spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -200,6 +200,7 @@ fn refused(connection: &Connection, status: u16) -> RequestRecord<'static> {
         bytes_received: 0,
         bytes_sent: 0,
         error: None,
+        headers: Headers::default(),
     }
 }
 

@@ -5,10 +5,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Format;
+use super::common;
+use super::headers::{CUT, HeaderRules, Shown};
+use super::{Format, Options};
 use crate::telemetry::{Reason, RequestRecord};
 
 /// The time as lines say it, `2026-01-01T00:00:00.000Z`. Keeps the last second's text: the rest is three digits.
@@ -16,22 +19,27 @@ use crate::telemetry::{Reason, RequestRecord};
 pub(super) struct Clock {
     second: u64,
     text: String,
+    common: common::Clock,
 }
 
 /// Appends the line of `record`, which ended at `time` since 1970, with its newline.
 pub(super) fn append(
     line: &mut Vec<u8>,
-    format: Format,
+    options: &Options,
     record: &RequestRecord<'_>,
     clock: &mut Clock,
     time: Duration,
 ) {
-    match format {
-        Format::Json => json(line, record, clock.at(time)),
+    // A `Vec` takes everything.
+    match options.format {
+        Format::Json => json(line, record, clock.at(time), &options.headers),
+        Format::Common => {
+            let time = clock.common.at(time);
+            let _ = writeln!(line, "{}", common::Line { record, path: path(record), time });
+        }
         Format::Text => {
-            let time = clock.at(time);
-            // A `Vec` takes everything.
-            let _ = writeln!(line, "{}", Text { record, time });
+            let (time, rules) = (clock.at(time), &options.headers);
+            let _ = writeln!(line, "{}", Text { record, time, rules });
         }
         Format::Off => {}
     }
@@ -66,7 +74,7 @@ fn milliseconds(duration: Duration) -> f64 {
 
 /// Key by key, as a `Serialize` would have each key escaped again for each request; each value that is not ours is
 /// escaped by serde_json.
-fn json(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str) {
+fn json(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: &HeaderRules) {
     let mut put = |key: &str, value: Value<'_>| {
         line.extend_from_slice(key.as_bytes());
         value.append(line);
@@ -93,7 +101,34 @@ fn json(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str) {
     put(",\"rule\":", route.map_or(Value::Null, |r| Value::Number(r.rule.into())));
     put(",\"tls\":", Value::Bool(record.tls));
     put(",\"error\":", record.error.map_or(Value::Null, Value::Text));
+    json_headers(line, b",\"request_headers\":{", record.headers.request, rules);
+    json_headers(line, b",\"response_headers\":{", record.headers.response, rules);
     line.extend_from_slice(b"}\n");
+}
+
+/// An object of the headers that are shown; nothing where none are.
+fn json_headers(line: &mut Vec<u8>, begin: &[u8], headers: Option<&HeaderMap>, rules: &HeaderRules) {
+    let Some(headers) = headers.filter(|_| !rules.is_empty()) else { return };
+    let before = line.len();
+    line.extend_from_slice(begin);
+    let first = line.len();
+    let left_out = rules.each(headers, |shown| {
+        if line.len() > first {
+            line.push(b',');
+        }
+        Value::Text(shown.name()).append(line);
+        line.push(b':');
+        Value::Header(shown).append(line);
+    });
+    if left_out > 0 {
+        let comma = if line.len() > first { "," } else { "" };
+        let _ = write!(line, "{comma}\"{CUT}\":{left_out}");
+    }
+    if line.len() > first {
+        line.push(b'}');
+    } else {
+        line.truncate(before);
+    }
 }
 
 /// A JSON value.
@@ -107,6 +142,7 @@ enum Value<'a> {
     /// `namespace/name`
     Joined(&'a str, &'a str),
     Address(SocketAddr),
+    Header(Shown<'a>),
 }
 
 impl Value<'_> {
@@ -120,6 +156,7 @@ impl Value<'_> {
             Value::Text(value) => serde_json::to_writer(line, value),
             Value::Joined(namespace, name) => serde_json::to_writer(line, &Joined(namespace, name)),
             Value::Address(value) => serde_json::to_writer(line, &value),
+            Value::Header(value) => serde_json::to_writer(line, &value),
         };
     }
 }
@@ -132,9 +169,16 @@ impl Serialize for Joined<'_> {
     }
 }
 
+impl Serialize for Shown<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&fmt::from_fn(|f| self.pieces(|piece| f.write_str(piece))))
+    }
+}
+
 struct Text<'a> {
     record: &'a RequestRecord<'a>,
     time: &'a str,
+    rules: &'a HeaderRules,
 }
 
 impl fmt::Display for Text<'_> {
@@ -157,10 +201,28 @@ impl fmt::Display for Text<'_> {
             Some(r) => write!(f, " {}/{}/{}[{}]", r.kind, r.namespace, r.name, r.rule)?,
             None => f.write_str(" -")?,
         }
-        match record.error {
-            Some(error) => write!(f, " \"{}\"", EscapedText(error)),
-            None => Ok(()),
+        if let Some(error) = record.error {
+            write!(f, " \"{}\"", EscapedText(error))?;
         }
+        self.headers(f, "request", record.headers.request)?;
+        self.headers(f, "response", record.headers.response)
+    }
+}
+
+impl Text<'_> {
+    fn headers(&self, f: &mut fmt::Formatter<'_>, whose: &str, headers: Option<&HeaderMap>) -> fmt::Result {
+        let Some(headers) = headers.filter(|_| !self.rules.is_empty()) else { return Ok(()) };
+        let mut written = Ok(());
+        let left_out = self.rules.each(headers, |shown| {
+            let mut one = || {
+                write!(f, " {whose}.{}=\"", Escaped(shown.name()))?;
+                shown.pieces(|piece| escape(f, piece, |_| false))?;
+                f.write_char('"')
+            };
+            written = written.and_then(|()| one());
+        });
+        written?;
+        if left_out > 0 { write!(f, " {whose}.{CUT}={left_out}") } else { Ok(()) }
     }
 }
 
@@ -209,7 +271,7 @@ fn escape(f: &mut fmt::Formatter<'_>, text: &str, also: impl Fn(char) -> bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{ListenerLabels, RouteLabels};
+    use crate::telemetry::{Headers, ListenerLabels, RouteLabels};
 
     fn record<'a>(path: &'a str, host: &'a str, error: Option<&'a str>) -> RequestRecord<'a> {
         RequestRecord {
@@ -229,12 +291,13 @@ mod tests {
             bytes_received: 3,
             bytes_sent: 512,
             error,
+            headers: Headers::default(),
         }
     }
 
     fn line(format: Format, record: &RequestRecord<'_>) -> String {
         let mut line = Vec::new();
-        append(&mut line, format, record, &mut Clock::default(), Duration::from_millis(1_767_225_600_007));
+        append(&mut line, &format.into(), record, &mut Clock::default(), Duration::from_millis(1_767_225_600_007));
         String::from_utf8(line).unwrap()
     }
 
@@ -278,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_query_is_not_logged() {
-        for format in [Format::Json, Format::Text] {
+        for format in [Format::Json, Format::Common, Format::Text] {
             assert!(!line(format, &record("/cart?token=s3cret", "shop.example", None)).contains("s3cret"));
         }
     }

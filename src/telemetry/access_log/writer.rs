@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::Format;
+use super::Options;
+use super::filter::Dice;
 use super::line::{self, Clock};
 use crate::telemetry::RequestRecord;
 use crate::telemetry::metrics::add;
@@ -28,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// What workers and writer have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    format: Format,
+    pub(super) options: Options,
     lanes: Mutex<Lanes>,
     /// Set by the writer before it sleeps, taken back by whoever wakes it.
     asleep: AtomicBool,
@@ -54,6 +55,7 @@ pub(in crate::telemetry) struct LineWriter {
     ring: Producer<u8>,
     line: Vec<u8>,
     clock: Clock,
+    dice: Dice,
     dropped: Arc<AtomicU64>,
 }
 
@@ -65,14 +67,17 @@ impl LineWriter {
         lanes.new.push(reading);
         lanes.dropped.push(Arc::clone(&dropped));
         drop(lanes);
-        LineWriter { shared, ring, line: Vec::with_capacity(1024), clock: Clock::default(), dropped }
+        LineWriter { shared, ring, line: Vec::with_capacity(1024), clock: Clock::default(), dice: Dice::new(), dropped }
     }
 
     pub(in crate::telemetry) fn write(&mut self, record: &RequestRecord<'_>) {
+        if !self.shared.options.filter.passes(record, &mut self.dice) {
+            return;
+        }
         self.line.clear();
         // A clock before 1970 is a clock that is not set.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        line::append(&mut self.line, self.shared.format, record, &mut self.clock, now);
+        line::append(&mut self.line, &self.shared.options, record, &mut self.clock, now);
         if self.ring.push_entire_slice(&self.line).is_err() {
             add(&self.dropped, 1);
         }
@@ -113,9 +118,9 @@ impl Shared {
     }
 }
 
-pub(super) fn start(format: Format, sink: Box<dyn Write + Send>) -> io::Result<Arc<Shared>> {
+pub(super) fn start(options: Options, sink: Box<dyn Write + Send>) -> io::Result<Arc<Shared>> {
     let shared = Arc::new(Shared {
-        format,
+        options,
         lanes: Mutex::new(Lanes::default()),
         asleep: AtomicBool::new(false),
         stopping: AtomicBool::new(false),

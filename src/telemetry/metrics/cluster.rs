@@ -87,7 +87,8 @@ impl WatchRestart {
 }
 
 impl StatusWrite {
-    const WORDS: [&str; 4] = words!([StatusWrite::Written, StatusWrite::Conflict, StatusWrite::Gone, StatusWrite::Failed]);
+    const WORDS: [&str; 4] =
+        words!([StatusWrite::Written, StatusWrite::Conflict, StatusWrite::Gone, StatusWrite::Failed]);
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -100,7 +101,12 @@ impl StatusWrite {
 }
 
 impl InfrastructureWrite {
-    const WORDS: [&str; 4] = words!([InfrastructureWrite::Written, InfrastructureWrite::Conflict, InfrastructureWrite::Refused, InfrastructureWrite::Failed]);
+    const WORDS: [&str; 4] = words!([
+        InfrastructureWrite::Written,
+        InfrastructureWrite::Conflict,
+        InfrastructureWrite::Refused,
+        InfrastructureWrite::Failed
+    ]);
 
     const fn as_str(self) -> &'static str {
         match self {

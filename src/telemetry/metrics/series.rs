@@ -130,11 +130,7 @@ impl<'a> LabelsOf<'a> {
 
 impl Series {
     pub(in crate::telemetry) fn new(labels: LabelsOf<'_>) -> Self {
-        Series {
-            labels: labels.owned(),
-            removed: AtomicBool::new(false),
-            durations: Durations::default(),
-        }
+        Series { labels: labels.owned(), removed: AtomicBool::new(false), durations: Durations::default() }
     }
 
     /// Borrowed labels: their hash is the one that [`LabelsOf::record`]'s result has.

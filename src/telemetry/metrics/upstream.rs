@@ -219,7 +219,13 @@ impl Upstreams {
             family(out, &CONNECT_DURATION)?;
             for (of, total) in &totals {
                 render(&mut labels, of);
-                histogram(out, &CONNECT_DURATION, &mut labels, &total.connect_times.buckets, total.connect_times.micros)?;
+                histogram(
+                    out,
+                    &CONNECT_DURATION,
+                    &mut labels,
+                    &total.connect_times.buckets,
+                    total.connect_times.micros,
+                )?;
             }
         }
         let counts = lock(&self.endpoints).as_ref().map(|source| source()).unwrap_or_default();
