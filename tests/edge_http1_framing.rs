@@ -290,7 +290,11 @@ async fn pipelined_requests_are_served_in_order_up_to_the_first_that_is_none() {
     let (one, two) = (get("/1"), get("/2"));
     let cases: [(Vec<&str>, &[u16], &[&str]); 8] = [
         (vec![&one, &two, BEHIND], &[200, 200, 200], &["GET /1", "GET /2", "GET /behind"]),
-        (vec![post, &one, chunks, &two, BEHIND], &[200; 5], &["POST /p hello", "GET /1", "POST /c hello", "GET /2", "GET /behind"]),
+        (
+            vec![post, &one, chunks, &two, BEHIND],
+            &[200; 5],
+            &["POST /p hello", "GET /1", "POST /c hello", "GET /2", "GET /behind"],
+        ),
         (vec![&one, &none, &two, BEHIND], &[200, 500, 200, 200], &["GET /1", "GET /2", "GET /behind"]),
         (vec![&one, bad, &two, BEHIND], &[200, 400], &["GET /1"]),
         (vec![post, bad, &two, BEHIND], &[200, 400], &["POST /p hello"]),

@@ -33,8 +33,19 @@ async fn hop_by_hop_fields_do_not_reach_the_upstream() {
                 HTTP2-Settings: AAMAAABk\r\n";
     let request = reached(&edge, sent).await;
     for name in [
-        "keep-alive", "proxy-connection", "te", "trailer", "upgrade", "proxy-authenticate", "proxy-authorization",
-        "connection", "x-hop", "x-other", "http2-settings", "transfer-encoding", "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "connection",
+        "x-hop",
+        "x-other",
+        "http2-settings",
+        "transfer-encoding",
+        "content-length",
     ] {
         assert_eq!(request.values(name), [""; 0], "{name}");
     }
@@ -56,8 +67,17 @@ async fn what_is_named_by_connection_goes_but_not_what_we_add() {
 async fn connection_must_not_name_what_tells_whose_request_it_is() {
     let edge = Edge::start().await;
     let many = (0..10).map(|number| format!("x-{number}")).collect::<Vec<_>>().join(", ");
-    let values =
-        ["host", "Host", "x-forwarded-for", "X-Forwarded-Host", "x-forwarded-proto", ":authority", "\"x\"", "x y", &many];
+    let values = [
+        "host",
+        "Host",
+        "x-forwarded-for",
+        "X-Forwarded-Host",
+        "x-forwarded-proto",
+        ":authority",
+        "\"x\"",
+        "x y",
+        &many,
+    ];
     let request = |value: &str| format!("GET /x HTTP/1.1\r\nHost: a.com\r\nConnection: {value}\r\n\r\n");
     edge.refuses(400, "request_invalid", &values.map(request)).await;
 }

@@ -82,7 +82,9 @@ async fn a_target_whose_authority_is_not_the_host_is_refused() {
 #[tokio::test]
 async fn a_host_reaches_the_upstream_as_it_was_sent() {
     let edge = Edge::start().await;
-    for host in ["a.com", "A.Com", "a.com.", "a.com:80", "a.com:8080", "a.com:", "127.0.0.1", "[::1]", "[::1]:80", "a_b.c"] {
+    for host in
+        ["a.com", "A.Com", "a.com.", "a.com:80", "a.com:8080", "a.com:", "127.0.0.1", "[::1]", "[::1]:80", "a_b.c"]
+    {
         for target in ["/x".to_owned(), format!("http://{host}/x")] {
             let (answers, served) =
                 edge.say_and_more(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"), usize::MAX).await;
@@ -117,14 +119,14 @@ async fn trace_and_connect_are_refused() {
 #[tokio::test]
 async fn an_expectation_other_than_100_continue_is_refused() {
     let edge = Edge::start().await;
-    let request = |value: &str| {
-        format!("POST /x HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\nExpect: {value}\r\n\r\nhello")
-    };
+    let request =
+        |value: &str| format!("POST /x HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\nExpect: {value}\r\n\r\nhello");
     let values = ["", "200-ok", "100-continue, x", "y 100-continue", "100-continue\r\nExpect: 100-continue", "100"];
     edge.refuses(417, "request_invalid", &values.map(request)).await;
     edge.serves(&[(&request("100-Continue"), "POST /x hello")]).await;
     // RFC 9110, 10.1.1: "in an HTTP/1.0 request MUST ignore that expectation"
-    let answers = edge.say("POST /x HTTP/1.0\r\nHost: a.com\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello").await;
+    let answers =
+        edge.say("POST /x HTTP/1.0\r\nHost: a.com\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello").await;
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(answers[0].status, 200);
     assert_eq!(edge.upstream.whole()[0].values("expect"), [""; 0]);
@@ -174,7 +176,10 @@ async fn an_answer_before_a_body_that_is_not_read_ends_the_connection() {
         let mut client = Wire::connect(edge.address).await;
         client.send(format!("POST /none HTTP/1.1\r\nHost: a.com\r\n{fields}{sent}")).await;
         let answer = client.answer("POST").await.unwrap();
-        assert_eq!((answer.summary().as_str(), answer.header("connection")), ("500 500 invalid_backend", Some("close")));
+        assert_eq!(
+            (answer.summary().as_str(), answer.header("connection")),
+            ("500 500 invalid_backend", Some("close"))
+        );
         client.send(BEHIND).await;
         assert_eq!(client.end().await, End::Closed);
         assert_eq!(edge.upstream.take(), [""; 0]);

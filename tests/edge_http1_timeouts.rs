@@ -20,12 +20,13 @@ use support::config::{Config, ListenerSpec, listener};
 use support::edge::{BEHIND, Edge};
 use support::script::{Actor, End, Step, say};
 use support::stage::{FRESH, Stage, again};
-use support::tls::Authority;
+use support::tls;
 use support::upstream::Echo;
 use support::{Gateway, free_address};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use transom::proxy::Settings;
+use transom::snapshot::tls::ListenerTls;
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: a.com\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(300);
@@ -120,13 +121,7 @@ async fn a_body_that_stalls_is_given_up() {
     assert!(begun.elapsed() < SOON);
 }
 
-/// An answer larger than all buffers on the way.
-fn large() -> Vec<u8> {
-    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n".to_vec();
-    [head, vec![b'x'; 1 << 20]].concat()
-}
-
-/// Sends for as long as something is taken.
+/// Sends more than all buffers on the way hold, for as long as something is taken.
 fn endless(head: &str) -> Vec<Step> {
     let mut steps = vec![Step::Head, say(head)];
     steps.extend(std::iter::repeat_n(say(vec![b'x'; 1 << 20]), 90));
@@ -142,9 +137,7 @@ async fn sending_ends(stage: &Stage, what: &str) {
 
 #[tokio::test]
 async fn a_client_that_stops_taking_its_answer_is_dropped_and_frees_the_upstream() {
-    assert!(large().len() > 1 << 20);
-    let settings =
-        Settings { send_timeout: SHORT, workers: NonZeroUsize::new(1), ..Settings::default() };
+    let settings = Settings { send_timeout: SHORT, workers: NonZeroUsize::new(1), ..Settings::default() };
     for head in [
         "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n",
         "HTTP/1.1 200 OK\r\n\r\n", // up to its end
@@ -171,17 +164,12 @@ async fn so_is_one_over_tls_and_one_of_a_websocket() {
     let mut config = Config::default();
     let rule = config.to("a", actor.address);
     let address = free_address();
-    let authority = Authority::new();
-    let spec = ListenerSpec {
-        name: "l",
-        hostname: None,
-        tls: Some(authority.listener_tls(&["a.com"])),
-        routes: vec![(None, "/", rule)],
-    };
+    let certificates = ListenerTls { certificates: vec![tls::certificate(&["a.com"])] };
+    let spec = ListenerSpec { name: "l", hostname: None, tls: Some(certificates), routes: vec![(None, "/", rule)] };
     gateway.serve(config.https(address, vec![spec]).build()).await;
     let stage = Stage { gateway, address, actor };
-    let mut tls = authority.connect(address, "a.com", &[]).await.unwrap();
-    tls.write_all(GET.as_bytes()).await.unwrap();
+    let mut client = tls::connect(address, "a.com", &tls::client(&[])).await.unwrap();
+    client.write_all(GET.as_bytes()).await.unwrap();
     sending_ends(&stage, "tls").await;
 
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
@@ -220,7 +208,7 @@ async fn a_client_that_takes_its_answer_slowly_gets_all_of_it() {
     assert!(begun.elapsed() > Duration::from_secs(2), "longer than it may take nothing");
 }
 
-/// RFC 9112, 9.6: "a client that [...] half-closes"; `nc -N` and some health checkers do.
+/// `nc -N` and some health checkers do.
 #[tokio::test]
 async fn a_client_that_closes_its_side_behind_its_request_gets_its_answer() {
     let post = "POST /x HTTP/1.1\r\nHost: a.com\r\nContent-Length: 5\r\n\r\nhello";
@@ -228,7 +216,8 @@ async fn a_client_that_closes_its_side_behind_its_request_gets_its_answer() {
     let settings = Settings { half_close_timeout: 2 * SOON, workers: NonZeroUsize::new(1), ..Settings::default() };
     for request in [GET.to_owned(), post.to_owned(), chunked.to_owned(), format!("{GET}{BEHIND}")] {
         for waits in [false, true] {
-            let steps = if waits { vec![Step::Head, Step::Wait, say(FRESH), Step::Head, say(FRESH)] } else { again(FRESH) };
+            let steps =
+                if waits { vec![Step::Head, Step::Wait, say(FRESH), Step::Head, say(FRESH)] } else { again(FRESH) };
             let stage = Stage::with_settings(Actor::always(steps).await, settings.clone()).await;
             let mut tcp = TcpStream::connect(stage.address).await.unwrap();
             tcp.write_all(request.as_bytes()).await.unwrap();

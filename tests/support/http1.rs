@@ -1,6 +1,11 @@
 //! HTTP/1 read by the letter, nothing forgiven: what reached an upstream, and what a client was answered.
 #![allow(dead_code, reason = "each test file uses a part")]
-#![allow(missing_docs, clippy::missing_panics_doc, clippy::indexing_slicing, reason = "parts of tests fail as tests do")]
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    reason = "parts of tests fail as tests do"
+)]
 
 /// A request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +93,9 @@ fn request(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     let ["HTTP/1.1", target, method] = line.iter().rev().copied().collect::<Vec<_>>()[..] else {
         return wrong("no request line");
     };
-    let is_token = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
     if !is_token(method) || !(target.starts_with('/') || (target == "*" && method == "OPTIONS")) {
         return wrong("no method or target");
     }
