@@ -15,8 +15,8 @@ use std::fmt::Write;
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use logged::{HeaderMode, LoggedHeaders, Ratio, StatusCodes};
 pub use value::{
-    AccessLog, AdminAddress, Connections, ControllerName, Expose, FilePath, HeaderSize, LogFormat, LogLevel, Names,
-    PortOffset, Seconds, Selector, Setting, Span, Streams, Timeout, Workers,
+    AccessLog, AdminAddress, BodySize, Connections, ControllerName, Expose, Fields, FilePath, HeaderSize, LineSize,
+    LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, Setting, Span, Streams, Timeout, Workers,
 };
 
 /// Prefix of every environment variable that is a setting.
@@ -140,6 +140,20 @@ settings! {
     header_timeout: Timeout = "10s", Serving;
     /// Most bytes of a request's header block, request line included; a longer one is answered with 431.
     header_limit: HeaderSize = "64KiB", Serving;
+    /// Most bytes of a request line; a longer one is answered with 414.
+    request_line_limit: LineSize = "16KiB", Serving;
+    /// Most fields of a request's header block; more are answered with 431.
+    header_fields: Fields = "128", Serving;
+    /// Most bytes of a request's body; a larger one is answered with 413. What a backend takes, it decides itself: there
+    /// is no limit unless it is set here.
+    body_limit: BodySize = "none", Serving;
+    /// How long an HTTP/1 client may send nothing of a body that is to come; after that it is answered with 408.
+    body_timeout: Timeout = "60s", Serving;
+    /// How long a client may take nothing of what is sent to it; after that its connection is dropped.
+    send_timeout: Timeout = "60s", Serving;
+    /// How long the answer to an HTTP/1 client that has closed its side behind its request is still waited for. One that
+    /// has gone altogether looks the same.
+    half_close_timeout: Span = "2s", Serving;
     /// From accepting a TLS connection to the end of its handshake.
     handshake_timeout: Timeout = "10s", Serving;
     /// How long a client's connection may be idle between two requests.

@@ -264,13 +264,6 @@ async fn a_request_reaches_the_upstream_in_one_framing() {
             "5\r\nhello\r\n0\r\n\r\n",
         ),
         ("Content-Length: 0", "", "content-length: 0\r\n", ""),
-        // RFC 9112, 6.3: "If a message is received with both [...] the Transfer-Encoding overrides".
-        (
-            "Content-Length: 3\r\nTransfer-Encoding: chunked",
-            "5\r\nhello\r\n0\r\n\r\n",
-            "transfer-encoding: chunked\r\n",
-            "5\r\nhello\r\n0\r\n\r\n",
-        ),
     ];
     for (framing, sent, head, body) in cases {
         let actor = Actor::always(vec![Step::Head, Step::Hear(body), say(HELLO)]).await;

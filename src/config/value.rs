@@ -117,14 +117,56 @@ impl Setting for HeaderSize {
     const ALLOWED: &'static str = "a number of bytes, or of KiB or MiB, as 65536 or 64KiB; from 4KiB to 1MiB";
 
     fn parse(text: &str) -> Option<Self> {
-        let (number, unit) = match (text.strip_suffix("KiB"), text.strip_suffix("MiB")) {
-            (Some(number), _) => (number, 1 << 10),
-            (_, Some(number)) => (number, 1 << 20),
-            _ => (text, 1),
-        };
-        let bytes = number.parse::<u32>().ok()?.checked_mul(unit)?;
-        ((4 << 10)..=(1 << 20)).contains(&bytes).then_some(HeaderSize(bytes))
+        bytes(text, 4 << 10, 1 << 20).map(HeaderSize)
     }
+}
+
+/// Bytes of a request line, 1 KiB to 60 KiB: a longer target is none to Pingora.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineSize(pub u32);
+
+impl Setting for LineSize {
+    const ALLOWED: &'static str = "a number of bytes, or of KiB, as 16384 or 16KiB; from 1KiB to 60KiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        bytes(text, 1 << 10, 60 << 10).map(LineSize)
+    }
+}
+
+/// Fields of a header block, 1 to 256: Pingora reads no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fields(pub u16);
+
+impl Setting for Fields {
+    const ALLOWED: &'static str = "a number from 1 to 256";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|n| (1..=256).contains(n)).map(Fields)
+    }
+}
+
+/// Bytes of a body, 0 to 1024 GiB, or no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodySize(pub Option<u64>);
+
+impl Setting for BodySize {
+    const ALLOWED: &'static str = "none, or a number of bytes, or of KiB, MiB or GiB, as 10MiB; up to 1024GiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "none" {
+            return Some(BodySize(None));
+        }
+        bytes(text, 0, 1 << 40).map(|bytes| BodySize(Some(bytes)))
+    }
+}
+
+/// Reads a number of bytes from `least` to `most`.
+fn bytes<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Option<T> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let with_unit = units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, unit) = with_unit.unwrap_or((text, 1));
+    let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (least..=most).contains(&bytes).then(|| T::try_from(bytes).ok())?
 }
 
 /// A span of time, 0 to one hour.

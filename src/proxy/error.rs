@@ -65,6 +65,7 @@ pub fn is_slow(error: &Error) -> bool {
 /// | the endpoint broke off, or answered what is not HTTP | 502 | `upstream_reset` |
 /// | the request malformed | 400 | `request_invalid` |
 /// | the request's body too slow | 408 | `request_invalid` |
+/// | the request's body too large | 413 | `body_too_large` |
 /// | the client gone | none | `client_abort` |
 /// | anything else | 500 | `internal` |
 pub fn classify(error: &Error) -> Failure {
@@ -97,12 +98,13 @@ fn upstream(kind: &ErrorType) -> Failure {
 }
 
 fn downstream(kind: &ErrorType) -> Failure {
-    use ErrorType::{ConnectionClosed, H2Error, ReadError, ReadTimedout, WriteError, WriteTimedout};
+    use ErrorType::{ConnectionClosed, H2Error, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout};
     match kind {
         ConnectionClosed | ReadError | WriteError | WriteTimedout | H2Error => {
             Failure { status: None, reason: Reason::ClientAbort }
         }
         ReadTimedout => Failure::answered(408, Reason::RequestInvalid),
+        HTTPStatus(413) => Failure::answered(413, Reason::BodyTooLarge),
         _ => Failure::answered(400, Reason::RequestInvalid),
     }
 }
@@ -136,6 +138,7 @@ mod tests {
         assert_eq!(up(ErrorType::InvalidHTTPHeader), Failure::answered(502, Reason::UpstreamReset));
         assert_eq!(up(ErrorType::ReadTimedout), Failure::answered(504, Reason::BackendTimeout));
         assert_eq!(down(ErrorType::InvalidHTTPHeader), Failure::answered(400, Reason::RequestInvalid));
+        assert_eq!(down(ErrorType::HTTPStatus(413)), Failure::answered(413, Reason::BodyTooLarge));
         assert_eq!(down(ErrorType::WriteError), Failure { status: None, reason: Reason::ClientAbort });
         assert_eq!(classify(&Error::new_in(ErrorType::UnknownError)).status, Some(500));
     }

@@ -12,6 +12,7 @@ mod edge;
 mod error;
 mod filter;
 mod forwarding;
+mod framing;
 mod interim;
 mod listener;
 mod mirror;
@@ -74,10 +75,18 @@ impl ProxyHttp for GatewayProxy {
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> pingora::Result<bool> {
         let connection = connection(session)?.clone();
         connection.enter(Phase::Request);
-        self.keep_alive(session);
-        match request::admit(session.req_header_mut(), &connection, &self.state, context) {
+        if session.is_body_empty() {
+            connection.enter(Phase::Answer);
+        }
+        self.bound(session);
+        let raw = framing::raw(session);
+        let checked = framing::check(raw.as_deref(), session.req_header(), &self.settings);
+        match checked.and_then(|()| request::admit(session.req_header_mut(), &connection, &self.state, context)) {
             Ok(()) => Ok(false),
             Err(answer) => {
+                if answer.ends_connection() {
+                    session.set_keepalive(None);
+                }
                 context.reason = answer.reason;
                 respond::answer(session, answer, context).await.map(|()| true)
             }
@@ -146,11 +155,17 @@ impl ProxyHttp for GatewayProxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
+        if self.settings.body_limit.is_some_and(|limit| session.body_bytes_read() as u64 > limit) {
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "a body beyond its limit").into_down());
+        }
+        if end && let Ok(connection) = connection(session) {
+            connection.request_ended();
+        }
         context.mirroring.pass(body.as_ref(), end);
         Ok(())
     }
@@ -266,8 +281,10 @@ impl ProxyHttp for GatewayProxy {
 }
 
 impl GatewayProxy {
-    /// Bounds the time to the next request, where there may be one: neither the client nor a drain has said no.
-    fn keep_alive(&self, session: &mut Session) {
+    /// Bounds the time between two reads of the body, and that to the next request, where there may be one: neither
+    /// the client nor a drain has said no.
+    fn bound(&self, session: &mut Session) {
+        session.set_read_timeout(Some(self.settings.body_timeout));
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.settings.keepalive_timeout.as_secs()));
         }

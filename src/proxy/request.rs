@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{ALLOW, EXPECT, HOST};
 use http::{HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 
@@ -23,10 +23,8 @@ use crate::snapshot::{
 };
 use crate::telemetry::Reason;
 
-/// Bytes of a request's target.
-const TARGET_LIMIT: usize = 16 * 1024;
-/// Fields of a request's header block.
-const FIELD_LIMIT: usize = 128;
+/// What a refused method is told that it could be. Which of them a backend takes, it says itself.
+const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 const INVALID: Answer = Answer::new(400, Reason::RequestInvalid);
 
@@ -41,17 +39,15 @@ pub fn admit(
     state: &WorkerState,
     context: &mut RequestContext,
 ) -> Result<(), Answer> {
-    if request.method == Method::CONNECT {
-        return Err(Answer::new(405, Reason::RequestInvalid));
+    // TRACE would show a script what the browser or a proxy adds to its requests, cookies and credentials first of all.
+    if matches!(request.method, Method::CONNECT | Method::TRACE) {
+        // RFC 9110, 15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+        return Err(Answer::new(405, Reason::RequestInvalid).with(ALLOW, ALLOWED));
     }
-    if request.raw_path().len() > TARGET_LIMIT {
-        return Err(Answer::new(414, Reason::HeaderTooLarge));
-    }
-    if request.headers.len() > FIELD_LIMIT {
-        return Err(Answer::new(431, Reason::HeaderTooLarge));
-    }
-    if !has_plain_length(request) {
-        return Err(INVALID);
+    if request.version == Version::HTTP_10 {
+        // RFC 9110, 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
+        // expectation"; the upstream is asked in HTTP/1.1.
+        request.remove_header(&EXPECT);
     }
     context.host = settle_host(request)?;
     settle_path(request)?;
@@ -185,15 +181,6 @@ fn listener(bind: &Bind, security: &Security, host: &str) -> Result<u32, (Option
     }
 }
 
-/// Whether the length of the body, if it is told, is told once. RFC 9110, 8.6: of a value that is repeated as a list
-/// a recipient "MAY either reject the message as invalid or replace that invalid field value"; an upstream must
-/// not be left to read it in its own way.
-fn has_plain_length(request: &RequestHeader) -> bool {
-    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
-    let first = lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
-    first && lengths.next().is_none()
-}
-
 /// The host that is matched. HTTP/2's `:authority`, and the host of an HTTP/1.0 client's absolute target, become
 /// `Host`, which is what an HTTP/1 upstream is told.
 fn settle_host(request: &mut RequestHeader) -> Result<String, Answer> {
@@ -225,9 +212,18 @@ fn absolute_authority(request: &RequestHeader) -> Option<String> {
     Some(target.parse::<Uri>().ok()?.into_parts().authority?.as_str().to_owned())
 }
 
+/// Whether it is an absolute target of a scheme that is served here.
+fn is_web(target: &str) -> bool {
+    let scheme = target.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web)))
+}
+
 /// The path that is matched and forwarded. An absolute target is forwarded in its short form.
 fn settle_path(request: &mut RequestHeader) -> Result<(), Answer> {
     let raw = std::str::from_utf8(request.raw_path()).map_err(|_| INVALID)?;
+    if !raw.starts_with('/') && raw != "*" && !is_web(raw) {
+        return Err(INVALID);
+    }
     let sent = request.uri.path();
     let normal = path::normalise_for(&request.method, sent).map_err(|_| INVALID)?;
     if raw.starts_with('/') && normal == sent || raw == "*" {

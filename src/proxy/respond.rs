@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
@@ -35,6 +36,12 @@ impl Answer {
     /// A status and the word for it.
     pub const fn new(status: u16, reason: Reason) -> Self {
         Answer { status, reason, headers: Vec::new() }
+    }
+
+    /// Whether the request is to blame. Such a client is not listened to any further: where its next request begins is
+    /// in doubt, or it is not worth it.
+    pub fn ends_connection(&self) -> bool {
+        matches!(self.reason, Reason::RequestInvalid | Reason::HeaderTooLarge | Reason::BodyTooLarge)
     }
 
     /// With one more header.
@@ -145,14 +152,18 @@ async fn drain(session: &mut Session) {
     if request.version == Version::HTTP_2 || request.headers.contains_key(EXPECT) || session.is_body_done() {
         return;
     }
-    let _ = timeout(DRAIN_TIME, async {
+    let drained = timeout(DRAIN_TIME, async {
         let mut read = 0;
         while read <= DRAIN_LIMIT {
-            match session.read_request_body().await {
-                Ok(Some(chunk)) => read += chunk.len(),
-                Ok(None) | Err(_) => break,
+            match session.read_request_body().await? {
+                Some(chunk) => read += chunk.len(),
+                None => break,
             }
         }
+        Ok::<_, Box<Error>>(())
     })
     .await;
+    if matches!(drained, Ok(Err(_))) {
+        session.set_keepalive(None); // it is no body: nobody knows where the next request would begin
+    }
 }

@@ -15,6 +15,18 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// Bytes of an HTTP/1 header block, request line included.
     pub header_limit: usize,
+    /// Bytes of a request line.
+    pub request_line_limit: usize,
+    /// Fields of a header block.
+    pub header_fields: usize,
+    /// Bytes of a request's body; `None` is any number.
+    pub body_limit: Option<u64>,
+    /// Between two reads of an HTTP/1 request's body.
+    pub body_timeout: Duration,
+    /// For how long a client may take nothing of what is sent to it.
+    pub send_timeout: Duration,
+    /// For how long the answer to an HTTP/1 client that has closed its side is waited for.
+    pub half_close_timeout: Duration,
     /// From accepting a TLS connection to the end of its handshake.
     pub handshake_timeout: Duration,
     /// Between two requests of a connection, HTTP/1 and HTTP/2 alike. Whole seconds.
@@ -48,6 +60,12 @@ impl Default for Settings {
             first_byte_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
             header_limit: 64 * 1024,
+            request_line_limit: 16 * 1024,
+            header_fields: 128,
+            body_limit: None,
+            body_timeout: Duration::from_mins(1),
+            send_timeout: Duration::from_mins(1),
+            half_close_timeout: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(75),
             h2_streams: 128,

@@ -16,12 +16,18 @@ pub struct WriteBuffer<S> {
     inner: S,
     waiting: Vec<u8>,
     sent: usize,
+    taken: u64,
 }
 
 impl<S> WriteBuffer<S> {
     /// Nothing waits yet, and nothing is allocated before the first write.
     pub fn new(inner: S) -> Self {
-        WriteBuffer { inner, waiting: Vec::new(), sent: 0 }
+        WriteBuffer { inner, waiting: Vec::new(), sent: 0, taken: 0 }
+    }
+
+    /// Bytes that the transport has taken so far.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// The transport.
@@ -38,6 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteBuffer<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += count;
+            self.taken += count as u64;
         }
         self.waiting.clear();
         self.sent = 0;
@@ -57,6 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteBuffer<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             let beyond = count.saturating_sub(rest.len());
+            self.taken += count as u64;
             self.sent += count - beyond;
             if beyond > 0 {
                 self.waiting.clear();
@@ -66,7 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteBuffer<S> {
         }
         self.waiting.clear();
         self.sent = 0;
-        Pin::new(&mut self.inner).poll_write(cx, data)
+        let count = ready!(Pin::new(&mut self.inner).poll_write(cx, data))?;
+        self.taken += count as u64;
+        Poll::Ready(Ok(count))
     }
 }
 

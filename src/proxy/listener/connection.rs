@@ -41,12 +41,14 @@ pub enum Phase {
     Idle = 0,
     /// Reading a request's header.
     Head = 1,
-    /// Serving a request.
+    /// Serving a request whose body may still come.
     Request = 2,
     /// HTTP/2: the frames bound themselves.
     Framed = 3,
     /// Switched to WebSocket, or about to be.
     Switched = 4,
+    /// Serving a request that has come as a whole: what comes now is the next one.
+    Answer = 5,
 }
 
 /// How far the end of a WebSocket has come.
@@ -90,6 +92,7 @@ impl Connection {
             2 => Phase::Request,
             3 => Phase::Framed,
             4 => Phase::Switched,
+            5 => Phase::Answer,
             _ => Phase::Idle,
         }
     }
@@ -98,6 +101,13 @@ impl Connection {
     pub fn enter(&self, phase: Phase) {
         if self.phase() != Phase::Framed {
             self.phase.store(phase as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// The request's body has come as a whole.
+    pub fn request_ended(&self) {
+        if self.phase() == Phase::Request {
+            self.enter(Phase::Answer);
         }
     }
 

@@ -69,7 +69,7 @@ pub async fn leave(connection: &Connection, mut signals: Signals, last_call: &Ca
                     break;
                 }
             }
-            Phase::Head | Phase::Request | Phase::Framed => {}
+            Phase::Head | Phase::Request | Phase::Answer | Phase::Framed => {}
         }
         tokio::time::sleep(CHECK).await;
     }

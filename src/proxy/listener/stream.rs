@@ -73,8 +73,20 @@ pub struct Downstream<S: Transport> {
     bounds: Bounds,
     head: Head,
     farewell: Farewell,
+    /// Set while the client takes nothing.
+    stall: Option<Stall>,
+    /// Set once the client has closed its side while it was to be answered.
+    half_closed: Option<Pin<Box<Sleep>>>,
     /// Set once our side is closed.
     linger: Option<Linger>,
+}
+
+/// A client that takes nothing of what is sent to it.
+#[derive(Debug)]
+struct Stall {
+    /// What it had taken by then.
+    taken: u64,
+    until: Pin<Box<Sleep>>,
 }
 
 /// What is still read of a client that was answered.
@@ -84,12 +96,14 @@ struct Linger {
     until: Pin<Box<Sleep>>,
 }
 
-/// What a header may take.
+/// What a header, and what a client that is answered, may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     first_byte: Duration,
     header: Duration,
     header_bytes: usize,
+    send: Duration,
+    half_close: Duration,
 }
 
 /// The header that is being read.
@@ -100,6 +114,8 @@ struct Head {
     deadline: Option<Pin<Box<Sleep>>>,
     /// A request was read on this connection before.
     later: bool,
+    /// The request at hand is not among the bytes: they are of the next one.
+    next: bool,
 }
 
 impl From<&Settings> for Bounds {
@@ -108,6 +124,8 @@ impl From<&Settings> for Bounds {
             first_byte: settings.first_byte_timeout,
             header: settings.header_timeout,
             header_bytes: settings.header_limit,
+            send: settings.send_timeout,
+            half_close: settings.half_close_timeout,
         }
     }
 }
@@ -141,6 +159,8 @@ impl<S: Transport> Downstream<S> {
             bounds,
             head: Head::default(),
             farewell: Farewell::default(),
+            stall: None,
+            half_closed: None,
             linger: None,
         })
     }
@@ -171,7 +191,79 @@ impl<S: Transport> Downstream<S> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// A request was handed over: what is counted from now on is the next one's.
+    fn handed_over(&mut self) {
+        if !self.head.next {
+            self.head = Head { later: true, next: true, ..Head::default() };
+        }
+    }
+
+    /// Reads while a request that has come as a whole is answered. RFC 9112, 9.6, lets a client close its side behind
+    /// its last request. It cannot be told from one that has gone, which is not worth an answer: it is given some time.
+    fn poll_read_behind(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.handed_over();
+        if self.half_closed.is_none() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            let count = buf.filled().len() - before;
+            self.head.bytes += count;
+            if count > 0 || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let time = self.bounds.half_close;
+        let until = self.half_closed.get_or_insert_with(|| Box::pin(sleep(time)));
+        until.as_mut().poll(cx).map(Ok)
+    }
+
+    /// Holds a client to taking something of what is sent to it.
+    fn poll_taken<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stall = None;
+            return outcome;
+        }
+        let (taken, time) = (self.io.taken(), self.bounds.send);
+        let stall = match &mut self.stall {
+            Some(stall) if stall.taken == taken => stall,
+            stall => stall.insert(Stall { taken, until: Box::pin(sleep(time)) }),
+        };
+        ready!(stall.until.as_mut().poll(cx));
+        self.connection.reset_at_end(); // nor would it take what waits in the socket
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.connection.phase() {
+            Phase::Request | Phase::Answer => self.handed_over(),
+            // Idle, too: bytes that came with the request before were read in its phase.
+            Phase::Idle | Phase::Head
+                if !self.is_h2() && data.starts_with(b"HTTP/1.") && self.connection.refused().is_none() =>
+            {
+                self.connection.refuse(400);
+                ready!(Pin::new(&mut self.io).poll_write(cx, refusal(400)))?; // fits the empty buffer
+                return Poll::Ready(Ok(data.len()));
+            }
+            Phase::Switched => {
+                return match self.connection.parting() {
+                    Parting::NotYet => self.farewell.poll_write(&mut self.io, cx, data),
+                    Parting::Asked | Parting::Over => self.farewell.poll_write_last(&mut self.io, cx, data),
+                };
+            }
+            Phase::Idle | Phase::Head | Phase::Framed => {}
+        }
+        Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_send_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.phase() == Phase::Switched && self.connection.parting() != Parting::NotYet {
+            ready!(self.farewell.poll_say(&mut self.io, cx))?;
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
     fn poll_read_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.head.next = false;
+        self.half_closed = None;
         let room = if self.is_h2() { usize::MAX } else { self.bounds.header_bytes.saturating_sub(self.head.bytes) };
         if room == 0 {
             return self.poll_refuse(cx, 431);
@@ -248,9 +340,10 @@ impl<S: Transport> AsyncRead for Downstream<S> {
         match this.connection.phase() {
             Phase::Idle | Phase::Head => this.poll_read_head(cx, buf),
             Phase::Request => {
-                this.head = Head { later: true, ..Head::default() };
+                this.handed_over();
                 Pin::new(&mut this.io).poll_read(cx, buf)
             }
+            Phase::Answer => this.poll_read_behind(cx, buf),
             Phase::Framed => Pin::new(&mut this.io).poll_read(cx, buf),
             Phase::Switched => match this.connection.parting() {
                 Parting::NotYet => Pin::new(&mut this.io).poll_read(cx, buf),
@@ -274,25 +367,8 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
         if this.connection.is_cut() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        match this.connection.phase() {
-            Phase::Request => this.head = Head { later: true, ..Head::default() },
-            // Idle, too: bytes that came with the request before were read in its phase.
-            Phase::Idle | Phase::Head
-                if !this.is_h2() && data.starts_with(b"HTTP/1.") && this.connection.refused().is_none() =>
-            {
-                this.connection.refuse(400);
-                ready!(Pin::new(&mut this.io).poll_write(cx, refusal(400)))?; // fits the empty buffer
-                return Poll::Ready(Ok(data.len()));
-            }
-            Phase::Switched => {
-                return match this.connection.parting() {
-                    Parting::NotYet => this.farewell.poll_write(&mut this.io, cx, data),
-                    Parting::Asked | Parting::Over => this.farewell.poll_write_last(&mut this.io, cx, data),
-                };
-            }
-            Phase::Idle | Phase::Head | Phase::Framed => {}
-        }
-        Pin::new(&mut this.io).poll_write(cx, data)
+        let outcome = this.poll_send(cx, data);
+        this.poll_taken(cx, outcome)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -300,10 +376,8 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let this = &mut *self;
-        if this.connection.phase() == Phase::Switched && this.connection.parting() != Parting::NotYet {
-            ready!(this.farewell.poll_say(&mut this.io, cx))?;
-        }
-        Pin::new(&mut this.io).poll_flush(cx)
+        let outcome = this.poll_send_waiting(cx);
+        this.poll_taken(cx, outcome)
     }
 
     /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
@@ -312,7 +386,8 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            let outcome = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.poll_taken(cx, outcome))?;
             this.linger = Some(Linger { rest: LINGER_BYTES, until: Box::pin(sleep(LINGER_TIME)) });
         }
         let h2 = this.is_h2();

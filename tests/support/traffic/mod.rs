@@ -14,7 +14,11 @@
 
 pub mod client;
 pub mod config;
+pub mod edge;
 pub mod h2c;
+#[path = "../http1.rs"]
+pub mod http1;
+pub mod recording;
 pub mod script;
 pub mod stage;
 pub mod tls;
