@@ -15,8 +15,9 @@ use std::fmt::Write;
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use logged::{HeaderMode, LoggedHeaders, Ratio, StatusCodes};
 pub use value::{
-    AccessLog, AdminAddress, BodySize, Connections, ControllerName, Expose, Fields, FilePath, HeaderSize, LineSize,
-    LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, Setting, Span, Streams, Timeout, Workers,
+    AccessLog, AdminAddress, BodySize, Collector, Connections, ControllerName, Expose, Fields, FilePath, HeaderSize,
+    LineSize, LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, ServiceName, Setting, Span, Streams, Timeout,
+    Workers,
 };
 
 /// Prefix of every environment variable that is a setting.
@@ -130,6 +131,14 @@ settings! {
     /// (Referer, Location …); name=keep shows it as it is, name=redact the name only, name=drop nothing. * stands for
     /// all others.
     access_log_headers: LoggedHeaders = "", Serving;
+    /// Where traces go: a collector that takes OTLP over HTTP. None: no traces. Its path is /v1/traces unless one is
+    /// named; OTEL_EXPORTER_OTLP_HEADERS is sent with them.
+    tracing_otlp_endpoint: Collector = "", Serving;
+    /// Which share of the requests is traced, where the client says nothing of it: a request whose parent is sampled
+    /// is, and one whose parent is not is not.
+    tracing_sample_rate: Ratio = "1", Serving;
+    /// The service.name of traces.
+    tracing_service_name: ServiceName = "transom", Serving;
     /// On SIGTERM or SIGINT: how long new connections are still accepted while /readyz already says no.
     drain_grace: Span = "5s", Serving;
     /// After the grace: how long requests in flight may take before they are cut off.

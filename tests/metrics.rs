@@ -33,6 +33,7 @@ fn record(route: &str, code: u16, duration: Duration) -> RequestRecord<'_> {
         upstream_duration: Duration::ZERO,
         bytes_received: 0,
         bytes_sent: 0,
+        trace_id: None,
         error: None,
         headers: Headers::default(),
     }

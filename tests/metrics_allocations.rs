@@ -54,6 +54,7 @@ fn record(route: &str, code: u16) -> RequestRecord<'_> {
         upstream_duration: Duration::from_micros(1_111),
         bytes_received: 0,
         bytes_sent: 5_120,
+        trace_id: None,
         error: Some("upstream \"reset\""),
         headers: Headers::default(),
     }

@@ -38,7 +38,7 @@ use crate::lifecycle::signals::{Shutdown, Signals};
 use crate::proxy;
 use crate::snapshot::Publisher;
 use crate::source::state::StateFile;
-use crate::telemetry::{AccessLog, BuildLabels, Telemetry};
+use crate::telemetry::{AccessLog, BuildLabels, Telemetry, Tracer, trace};
 use crate::translate::{Binds, Origin};
 
 pub use cluster::{lease_name, own_namespace};
@@ -79,11 +79,15 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let admin =
         admin::bind(admin_address).map_err(|error| unavailable(&format!("admin address {admin_address}"), &error))?;
     let admin_address = admin.local_addr().unwrap_or(admin_address);
-    let telemetry = telemetry(&config)?;
+    let (tracer, export) = tracer(&config)?.unzip();
+    let telemetry = telemetry(&config, tracer)?;
     let readiness = Readiness::new();
     let (objects_read, ports_bound) = (readiness.task("first objects"), readiness.task("ports of the first snapshot"));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
+    if let Some(export) = export {
+        tasks.spawn(export.run(stop.clone()));
+    }
     let (origin, setup) = match sources {
         Sources::Kubernetes(_) => (Origin::Kubernetes, infra::setup(&config, own_namespace(), cluster::own_name())?),
         Sources::QuickStart | Sources::Files { .. } => (Origin::Files, None),
@@ -145,10 +149,21 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     Ok(Outcome::Fine)
 }
 
-fn telemetry(config: &Config) -> Result<Telemetry, Failure> {
+fn tracer(config: &Config) -> Result<Option<(Tracer, trace::Export)>, Failure> {
+    let Some(endpoint) = config.tracing_otlp_endpoint.given() else { return Ok(None) };
+    let options = trace::Options {
+        endpoint: endpoint.clone(),
+        ratio: config.tracing_sample_rate.value(),
+        service: config.tracing_service_name.0.clone(),
+        version: Version::CURRENT.version.to_owned(),
+    };
+    Tracer::new(options).map(Some).map_err(|error| Failure::WrongUse(error.to_string()))
+}
+
+fn telemetry(config: &Config, tracer: Option<Tracer>) -> Result<Telemetry, Failure> {
     let access_log = AccessLog::stdout(logging::options(config)?).map_err(|error| unavailable("access log", &error))?;
     let Version { version, commit, gateway_api, .. } = Version::CURRENT;
-    Ok(Telemetry::new(BuildLabels { version, commit, gateway_api }, access_log))
+    Ok(Telemetry::traced(BuildLabels { version, commit, gateway_api }, access_log, tracer))
 }
 
 fn serving(config: &Config) -> proxy::Settings {

@@ -348,6 +348,46 @@ impl Setting for Names {
     }
 }
 
+/// The address of a collector; empty is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector(Option<http::Uri>);
+
+impl Collector {
+    /// The address, if there is one.
+    #[must_use]
+    pub fn given(&self) -> Option<&http::Uri> {
+        self.0.as_ref()
+    }
+}
+
+impl Setting for Collector {
+    const ALLOWED: &'static str =
+        "a URL with http or https and a host, without user, query or fragment, as http://otel:4318";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Collector(None));
+        }
+        let url: http::Uri = text.parse().ok().filter(|_| !text.contains('#'))?;
+        let known = matches!(url.scheme_str(), Some("http" | "https"));
+        let plain = url.query().is_none() && !url.authority()?.as_str().contains('@');
+        (known && plain && !url.host()?.is_empty()).then_some(Collector(Some(url)))
+    }
+}
+
+/// The name of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName(pub String);
+
+impl Setting for ServiceName {
+    const ALLOWED: &'static str = "1 to 255 letters, digits, dots, hyphens, underscores and slashes";
+
+    fn parse(text: &str) -> Option<Self> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/".contains(c);
+        ((1..=255).contains(&text.len()) && text.chars().all(allowed)).then(|| ServiceName(text.to_owned()))
+    }
+}
+
 /// A path of a file; empty is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePath(PathBuf);

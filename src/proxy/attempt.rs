@@ -20,6 +20,7 @@ use super::retry::{Facts, Failed, jittered};
 use super::upstream;
 use super::{GatewayProxy, connection, is_begun};
 use crate::snapshot::{Retry, Timeouts, UpstreamProtocol};
+use crate::telemetry::trace::Outcome;
 use crate::telemetry::{Reason, RetrySkip};
 
 /// A connection that took longer than this to come shortens the time for reading noticeably.
@@ -69,6 +70,9 @@ pub async fn begin(
     if !std::mem::take(&mut running.goes_on) {
         running.limit = limit(timeouts, deadline, now);
         running.began = Some(now.into_std());
+        if let Some(traced) = &mut context.traced {
+            traced.begin_try(address);
+        }
     }
     if let Some(limit) = running.limit {
         let left = limit.at.saturating_duration_since(now);
@@ -142,6 +146,9 @@ pub fn answered(
     }
     forwarding.answered();
     let code = answer.status.as_u16();
+    if let Some(traced) = &mut context.traced {
+        traced.answered(code);
+    }
     let rule = matched.as_ref().and_then(Matched::retry);
     if rule.is_some_and(|rule| rule.codes.contains(&code)) && !upgraded {
         let failed = Failed::Status(code);
@@ -173,6 +180,9 @@ pub fn broke_off(
     if let Some(code) = forwarding.running.given_up {
         forwarding.discarded_answer = true;
         forwarding.failed(code, false);
+        if let Some(traced) = &mut context.traced {
+            traced.close(None);
+        }
         return true;
     }
     if forwarding.running.goes_on && expired.is_none() {
@@ -197,6 +207,9 @@ fn end_try(
     failure: Failure,
 ) -> bool {
     context.failure = Some(failure);
+    if let Some(traced) = &mut context.traced {
+        traced.close(Some(Outcome::Failed(failure.reason)));
+    }
     let (Some(forwarding), matched) = (&mut context.forwarding, &context.matched) else { return false };
     let blame = match failed {
         Some(Failed::Refused | Failed::Gone | Failed::Status(_)) => false,

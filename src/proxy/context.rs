@@ -11,7 +11,7 @@ use super::serving::{ListenerIndex, View};
 use super::upstream::Choice;
 use crate::snapshot::filter::{Cors, Mirror};
 use crate::snapshot::{Action, Filter, Filters, Listener, Retry, Rule, RuleIndex, Target, Timeouts};
-use crate::telemetry::{ListenerLabels, Reason, Recorder, RouteLabels};
+use crate::telemetry::{ListenerLabels, Reason, Recorder, RouteLabels, Traced};
 
 /// A request on its way.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct RequestContext {
     pub matched: Option<Matched>,
     /// Where it goes, if it goes anywhere.
     pub forwarding: Option<Forwarding>,
+    /// Its spans, where it takes part in a trace.
+    pub traced: Option<Box<Traced>>,
     /// Its copies for others.
     pub mirroring: Mirroring,
     /// Interim answers that came for it.
@@ -74,6 +76,7 @@ impl RequestContext {
             host: String::new(),
             matched: None,
             forwarding: None,
+            traced: None,
             mirroring: Mirroring::default(),
             interim: 0,
             failure: None,

@@ -79,6 +79,7 @@ impl ProxyHttp for GatewayProxy {
             connection.enter(Phase::Answer);
         }
         self.bound(session);
+        context.traced = self.recorder.tracer().and_then(|tracer| tracer.begin(&session.req_header().headers));
         let raw = framing::raw(session);
         let checked = framing::check(raw.as_deref(), session.req_header(), &self.settings);
         match checked.and_then(|()| request::admit(session.req_header_mut(), &connection, &self.state, context)) {
@@ -144,6 +145,9 @@ impl ProxyHttp for GatewayProxy {
             tls: connection.is_tls(),
         };
         headers::forward(request, client)?;
+        if let Some(traced) = &context.traced {
+            headers::trace(request, traced)?;
+        }
         if let Some(matched) = &context.matched {
             let content = if session.is_body_empty() { Content::None } else { Content::Body };
             let source = Source { received: session.req_header(), request, client: client.address, content };

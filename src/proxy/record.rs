@@ -120,10 +120,14 @@ impl RequestContext {
             upstream_duration: self.forwarding.as_ref().map_or(Duration::ZERO, |way| way.elapsed(end)),
             bytes_received: seen.received,
             bytes_sent: seen.sent,
+            trace_id: self.traced.as_ref().and_then(|traced| traced.trace_id()),
             error: self.error.as_deref(),
             headers: seen.headers,
         };
         self.unrecorded.recorder.record(&record);
+        if let (Some(traced), Some(tracer)) = (&self.traced, self.unrecorded.recorder.tracer()) {
+            tracer.end(traced, &record);
+        }
     }
 }
 

@@ -73,6 +73,11 @@ pub fn admit(
     };
     let rule = listener.routes.value_for(&parts).copied().ok_or(Answer::new(404, Reason::NoRoute))?;
     matched.found(rule);
+    if let Some(traced) = context.traced.as_mut().filter(|traced| traced.is_sampled())
+        && let Some(entry) = listener.routes.find(&parts)
+    {
+        traced.matched(&filter::pattern(&entry.matches.path));
+    }
     let rule = view.rule(rule).ok_or(Answer::new(500, Reason::Internal))?;
     if let Some(answer) = rule.filters.cors().and_then(|cors| filter::cors::preflight(cors, request)) {
         return Err(answer);

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod reason;
 mod recorder;
 pub mod request;
+pub mod trace;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ pub use recorder::{ActiveRequest, Recorder};
 pub use request::{Headers, ListenerLabels, RequestRecord, RouteLabels};
 
 use metrics::Metrics;
+pub use trace::{Traced, Tracer};
 
 /// Metrics and access log of one process. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -42,14 +44,21 @@ struct Core {
     id: u64,
     metrics: Metrics,
     access_log: AccessLog,
+    tracer: Option<Tracer>,
 }
 
 impl Telemetry {
     /// Metrics for this build, and the access log that requests are written to.
     #[must_use]
     pub fn new(build: BuildLabels<'_>, access_log: AccessLog) -> Self {
-        let metrics = Metrics::new(build, access_log.clone());
-        Telemetry { core: Arc::new(Core { id: recorder::next_id(), metrics, access_log }) }
+        Telemetry::traced(build, access_log, None)
+    }
+
+    /// The same, and what begins the spans of requests, if anything does.
+    #[must_use]
+    pub fn traced(build: BuildLabels<'_>, access_log: AccessLog, tracer: Option<Tracer>) -> Self {
+        let metrics = Metrics::new(build, access_log.clone(), tracer.as_ref().map(Tracer::counts));
+        Telemetry { core: Arc::new(Core { id: recorder::next_id(), metrics, access_log, tracer }) }
     }
 
     /// What data worker `worker` (0, 1, …) records its requests with. It may be cloned and used from any thread:

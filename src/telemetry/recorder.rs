@@ -15,7 +15,7 @@ use http::HeaderMap;
 
 use super::access_log::LineWriter;
 use super::metrics::{LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
-use super::{Core, RequestRecord, UpstreamLabels, UpstreamSeries};
+use super::{Core, RequestRecord, Tracer, UpstreamLabels, UpstreamSeries};
 
 /// Records the requests of one data worker.
 #[derive(Debug, Clone)]
@@ -88,6 +88,12 @@ impl Recorder {
     #[must_use]
     pub fn kept_headers(&self, headers: &HeaderMap) -> HeaderMap {
         self.core.access_log.kept(headers)
+    }
+
+    /// What begins the spans of requests, if they are traced.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.core.tracer.as_ref()
     }
 
     /// What is told of requests that are sent again.

@@ -40,6 +40,8 @@ pub struct RequestRecord<'a> {
     pub bytes_received: u64,
     /// Bytes of the answer's body.
     pub bytes_sent: u64,
+    /// The trace that it is recorded in.
+    pub trace_id: Option<u128>,
     /// What went wrong, for a person; never a secret.
     pub error: Option<&'a str>,
     /// Of these the access log shows what it is told to.
@@ -106,6 +108,7 @@ pub(super) fn sample() -> RequestRecord<'static> {
         duration: Duration::from_millis(1),
         upstream_duration: Duration::ZERO,
         bytes_received: 0,
+        trace_id: None,
         bytes_sent: 0,
         error: None,
         headers: Headers::default(),

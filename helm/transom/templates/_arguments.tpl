@@ -47,6 +47,15 @@
 {{- else if $line }}
 --access-log={{ $line }}
 {{- end }}
+{{- with .Values.tracing.otlp.http.endpoint }}
+--tracing-otlp-endpoint={{ . }}
+{{- end }}
+{{- if not (kindIs "invalid" .Values.tracing.sampleRate) }}
+--tracing-sample-rate={{ .Values.tracing.sampleRate }}
+{{- end }}
+{{- with .Values.tracing.serviceName }}
+--tracing-service-name={{ . }}
+{{- end }}
 {{- end -}}
 
 {{/* The same, and what the user adds, as a list. */}}

@@ -18,6 +18,8 @@ pub mod header;
 pub mod redirect;
 pub mod rewrite;
 
+use std::borrow::Cow;
+
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::context::{Level, Matched};
@@ -35,6 +37,15 @@ pub fn prefix_length(path: &PathMatch) -> Option<usize> {
     match path {
         PathMatch::Prefix(prefix) => Some(prefix.trim_end_matches('/').len()),
         PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Call(_) => None,
+    }
+}
+
+/// The path of a match as a person would write it, for a trace.
+pub fn pattern(path: &PathMatch) -> Cow<'_, str> {
+    match path {
+        PathMatch::Exact(path) | PathMatch::Prefix(path) => Cow::Borrowed(path),
+        PathMatch::Regex(pattern) => Cow::Owned(pattern.to_string()),
+        PathMatch::Call(_) => Cow::Borrowed("grpc"),
     }
 }
 

@@ -199,6 +199,7 @@ fn refused(connection: &Connection, status: u16) -> RequestRecord<'static> {
         upstream_duration: Duration::ZERO,
         bytes_received: 0,
         bytes_sent: 0,
+        trace_id: None,
         error: None,
         headers: Headers::default(),
     }

@@ -11,6 +11,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType};
 
 use crate::router::is_grpc;
+use crate::telemetry::Traced;
 
 /// What the upstream is told of the client's side.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,18 @@ pub fn forward(request: &mut RequestHeader, client: ClientSide) -> pingora::Resu
     }
     request.insert_header("X-Forwarded-Port", HeaderValue::from(client.port))?;
     request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(if client.tls { "https" } else { "http" }))
+}
+
+/// Tells the upstream which span it is called from.
+///
+/// # Errors
+/// Never for a request that was read; the types ask for it.
+pub fn trace(request: &mut RequestHeader, traced: &Traced) -> pingora::Result<()> {
+    if traced.is_root() {
+        // W3C Trace Context, 4.3: state without a parent that can be read is dropped.
+        request.remove_header("tracestate");
+    }
+    request.insert_header("traceparent", traced.traceparent())
 }
 
 /// Whether it is a gRPC call over HTTP/1, whose status would come in trailers that cannot be passed on. It is refused

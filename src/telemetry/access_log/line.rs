@@ -100,6 +100,7 @@ fn json(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: &Head
     put(",\"route\":", route.map_or(Value::Null, |r| Value::Joined(r.namespace, r.name)));
     put(",\"rule\":", route.map_or(Value::Null, |r| Value::Number(r.rule.into())));
     put(",\"tls\":", Value::Bool(record.tls));
+    put(",\"trace_id\":", record.trace_id.map_or(Value::Null, Value::Trace));
     put(",\"error\":", record.error.map_or(Value::Null, Value::Text));
     json_headers(line, b",\"request_headers\":{", record.headers.request, rules);
     json_headers(line, b",\"response_headers\":{", record.headers.response, rules);
@@ -143,6 +144,7 @@ enum Value<'a> {
     Joined(&'a str, &'a str),
     Address(SocketAddr),
     Header(Shown<'a>),
+    Trace(u128),
 }
 
 impl Value<'_> {
@@ -157,6 +159,7 @@ impl Value<'_> {
             Value::Joined(namespace, name) => serde_json::to_writer(line, &Joined(namespace, name)),
             Value::Address(value) => serde_json::to_writer(line, &value),
             Value::Header(value) => serde_json::to_writer(line, &value),
+            Value::Trace(value) => serde_json::to_writer(line, &format_args!("{value:032x}")),
         };
     }
 }
@@ -290,6 +293,7 @@ mod tests {
             upstream_duration: Duration::from_millis(12),
             bytes_received: 3,
             bytes_sent: 512,
+            trace_id: None,
             error,
             headers: Headers::default(),
         }
@@ -324,7 +328,7 @@ mod tests {
                 r#""protocol":"HTTP/1.1","status":200,"reason":"none","duration_ms":12.345,"#,
                 r#""upstream_duration_ms":12.0,"bytes":512,"bytes_received":3,"client":"192.0.2.1:4711","#,
                 r#""upstream":"[2001:db8::1]:8080","gateway":"default/edge","listener":"web","#,
-                r#""route_kind":"HTTPRoute","route":"shop/cart","rule":2,"tls":true,"error":null}"#,
+                r#""route_kind":"HTTPRoute","route":"shop/cart","rule":2,"tls":true,"trace_id":null,"error":null}"#,
                 "\n"
             )
         );

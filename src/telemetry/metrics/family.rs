@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{access_log, build, cluster, config, mirrors, requests, retries, upstream};
+use super::{access_log, build, cluster, config, mirrors, requests, retries, spans, upstream};
 use crate::telemetry::Reason;
 
 /// One family of metrics.
@@ -42,6 +42,7 @@ pub const FAMILIES: &[&[Family]] = &[
     config::FAMILIES,
     cluster::FAMILIES,
     access_log::FAMILIES,
+    spans::FAMILIES,
     build::FAMILIES,
 ];
 

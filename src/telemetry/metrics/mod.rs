@@ -29,6 +29,7 @@ mod mirrors;
 mod requests;
 mod retries;
 mod series;
+mod spans;
 mod text;
 mod upstream;
 
@@ -50,6 +51,7 @@ pub(super) use requests::{Requests, Shard};
 pub use retries::{RetryCause, RetryMetrics, RetrySkip};
 pub use series::SeriesLabels;
 pub(super) use series::{LabelsOf, Series, add};
+pub(super) use spans::SpanCounts;
 pub(super) use upstream::Upstreams;
 pub use upstream::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};
 
@@ -71,7 +73,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(build: BuildLabels<'_>, access_log: AccessLog) -> Self {
+    pub(super) fn new(build: BuildLabels<'_>, access_log: AccessLog, spans: Option<&SpanCounts>) -> Self {
         let registry = Registry::new();
         build.register(&registry);
         let config = ConfigMetrics::new();
@@ -80,6 +82,9 @@ impl Metrics {
         cluster.register(&registry);
         let retries = RetryMetrics::new();
         retries.register(&registry);
+        if let Some(spans) = spans {
+            spans.register(&registry);
+        }
         let (requests, mirrors, upstreams) = (Requests::default(), Mirrors::default(), Upstreams::default());
         Metrics { registry, access_log, requests, mirrors, upstreams, config, cluster, retries }
     }
