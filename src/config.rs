@@ -17,8 +17,8 @@ pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use logged::{HeaderMode, LoggedHeaders, Ratio, StatusCodes};
 pub use ports::{Port, Ports, ProxyMode, ProxyProtocol, Redirection};
 pub use value::{
-    AccessLog, AdminAddress, BodySize, Connections, ControllerName, Expose, Fault, Fields, FilePath, HeaderSize, LineSize,
-    LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, Setting, Span, Streams, Timeout, Workers,
+    AccessLog, AdminAddress, BodySize, Connections, ControllerName, Expose, Fault, Fields, FilePath, HeaderSize,
+    LineSize, LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, Setting, Span, Streams, Timeout, Workers,
 };
 
 /// Prefix of every environment variable that is a setting.
@@ -378,8 +378,15 @@ mod tests {
     }
 
     /// Texts of which each setting takes at least one that is not its default.
-    const CANDIDATES: &[&str] =
-        &["1", "6s", "65KiB", "x", "example.com/x", "127.0.0.1:1", "{\"80\": {forwardedHeaders: {trustedIPs: [::1]}}}"];
+    const CANDIDATES: &[&str] = &[
+        "1",
+        "6s",
+        "65KiB",
+        "x",
+        "example.com/x",
+        "127.0.0.1:1",
+        "{\"80\": {forwardedHeaders: {trustedIPs: [10.0.0.1]}}}",
+    ];
 
     #[test]
     fn a_flag_a_variable_and_a_key_say_the_same() {
@@ -401,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_part_that_is_not_allowed_is_refused_with_its_line_and_its_path() {
-        let text = "workers: 1\nports:\n  80: {}\n  443:\n    proxyProtocol:\n      trustedIps: [::1]\n";
+        let text = "workers: 1\nports:\n  80: {}\n  443:\n    proxyProtocol:\n      trustedIps: [10.0.0.1]\n";
         let why = "ports.443.proxyProtocol.trustedIps: unknown field; did you mean \"trustedIPs\"?";
         assert_eq!(refusal(Some(text), &[], &[]), format!("my.yaml:6: {why}"));
         let flow = "ports: {443: {proxyProtocol: {trustedIps: []}}}\n";
@@ -414,9 +421,15 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_mapping_of_settings_is_refused() {
-        for text in
-            ["- workers\n", "ports: []\n", "workers: [1]\n", "workers: {a: 1}\n", "workers:\n", "workers: 1\nworkers: 2\n", "a: [\n"]
-        {
+        for text in [
+            "- workers\n",
+            "ports: []\n",
+            "workers: [1]\n",
+            "workers: {a: 1}\n",
+            "workers:\n",
+            "workers: 1\nworkers: 2\n",
+            "a: [\n",
+        ] {
             let message = refusal(Some(text), &[], &[]);
             assert!(message.starts_with("my.yaml"), "{text:?}: {message}");
         }

@@ -49,14 +49,19 @@ impl Gateway {
     }
 
     /// With settings of one's own; two workers unless they say otherwise.
-    pub fn with(mut settings: Settings) -> Gateway {
+    pub fn with(settings: Settings) -> Gateway {
+        Gateway::logging(settings, AccessLog::off())
+    }
+
+    /// And with an access log.
+    pub fn logging(mut settings: Settings, log: AccessLog) -> Gateway {
         settings.workers = settings.workers.or(std::num::NonZeroUsize::new(2));
         settings.bind_retry = Duration::from_millis(50);
         let (publisher, reader) = Publisher::new();
         let readiness = Readiness::new();
         let ready = readiness.task("proxy");
         let build = BuildLabels::default();
-        let telemetry = Telemetry::new(build, AccessLog::off());
+        let telemetry = Telemetry::new(build, log);
         let proxy = transom::proxy::start(settings, reader, &telemetry, ready).unwrap();
         Gateway { publisher, proxy, readiness, telemetry }
     }
