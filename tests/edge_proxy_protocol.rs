@@ -7,12 +7,15 @@
     reason = "parts of tests fail as tests do"
 )]
 
+#[path = "support/proxy_checks.rs"]
+mod checks;
 #[path = "support/traffic/mod.rs"]
 mod support;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use support::client::{Client, Wire, read_all};
 use support::config::{Config, ListenerSpec, listener};
 use support::script::End;
@@ -298,4 +301,38 @@ async fn a_header_that_does_not_end_is_given_up_in_time() {
     }
     // Once it is there, the time of the next step runs.
     assert_eq!(stage.client(V1).await, "192.0.2.7");
+}
+
+fn for_each_seed(target: &str, check: impl Fn(&[u8])) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let seeds: Vec<_> = folder.read_dir().unwrap().map(|seed| seed.unwrap().path()).collect();
+    assert!(seeds.len() >= 10, "{} seeds in {}", seeds.len(), folder.display());
+    for seed in seeds {
+        check(&std::fs::read(&seed).unwrap());
+    }
+}
+
+#[test]
+fn every_seed_is_judged_by_its_own_bytes_alone() {
+    for_each_seed("proxy_header", checks::check_proxy_header);
+    for_each_seed("forwarded_address", checks::check_forwarded_address);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_beginning_is_judged_by_its_own_bytes_alone(
+        signature in any::<bool>(),
+        line in r"PROXY( TCP4| TCP6| UNKNOWN| 10\.0\.0\.1| ::1| 0| 80| |\r|\n|\r\n|x){0,8}",
+        bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(0x11), Just(0x20), Just(0x21), any::<u8>()], 0..40),
+    ) {
+        let begin = if signature { b"\r\n\r\n\0\r\nQUIT\n".to_vec() } else { line.into_bytes() };
+        checks::check_proxy_header(&[begin, bytes].concat());
+    }
+
+    #[test]
+    fn any_address_is_read_as_it_is_written(text in r"(\[|\]|:|\.|[0-9]{1,3}|[a-f]{1,2}|%|ffff|::|,){0,12}") {
+        checks::check_forwarded_address(text.as_bytes());
+    }
 }
