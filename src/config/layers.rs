@@ -202,10 +202,15 @@ impl Layers {
         })
     }
 
-    /// What is in force for a field, as it was written, and where; once resolved, it is an allowed value.
+    /// What is in force for a field, as a file would have it, and where it was given; allowed once it is resolved.
     #[must_use]
-    pub fn effective(&self, field: &Field) -> (&str, Place) {
-        self.said(field.name).map_or((field.default, Place::Default), |said| (&said.text, said.place.clone()))
+    pub fn effective(&self, field: &Field) -> (serde_yaml::Value, Place) {
+        let said = self.said(field.name);
+        let text = said.map_or(field.default, |said| &said.text);
+        let plain = serde_yaml::from_str(text).ok();
+        let value = plain.filter(|value| field.structured || scalar(value).as_deref() == Some(text));
+        let place = said.map_or(Place::Default, |said| said.place.clone());
+        (value.unwrap_or_else(|| serde_yaml::Value::String(text.to_owned())), place)
     }
 
     fn said(&self, name: &str) -> Option<&Said> {
