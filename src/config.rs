@@ -8,16 +8,18 @@
 
 mod layers;
 mod logged;
+mod ports;
 mod value;
 
 use std::fmt::Write;
 
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use logged::{HeaderMode, LoggedHeaders, Ratio, StatusCodes};
+pub use ports::{Port, Ports, ProxyMode, ProxyProtocol, Redirection};
 pub use value::{
-    AccessLog, AdminAddress, BodySize, Collector, Connections, ControllerName, Expose, Fields, FilePath, HeaderSize,
-    LineSize, LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, ServiceName, Setting, Span, Streams, Timeout,
-    Workers,
+    AccessLog, AdminAddress, BodySize, Collector, Connections, ControllerName, Expose, Fault, Fields, FilePath,
+    HeaderSize, LineSize, LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, ServiceName, Setting, Span,
+    Streams, Timeout, Workers,
 };
 
 /// Prefix of every environment variable that is a setting.
@@ -45,6 +47,10 @@ pub struct Field {
     pub allowed: &'static str,
     /// The words that may be written, where it is a choice of words.
     pub words: &'static [&'static str],
+    /// Whether a file may have a mapping for it.
+    pub structured: bool,
+    /// An example for the file, line by line.
+    pub example: &'static [&'static str],
     /// What it bears on.
     pub scope: Scope,
 }
@@ -65,6 +71,8 @@ macro_rules! settings {
                 default: $default,
                 allowed: <$type as Setting>::ALLOWED,
                 words: <$type as Setting>::WORDS,
+                structured: <$type as Setting>::STRUCTURED,
+                example: <$type as Setting>::EXAMPLE,
                 scope: Scope::$scope,
             }),+];
 
@@ -86,6 +94,9 @@ settings! {
     /// Added to each listener port below 1024 when it is bound, so that ports 80 and 443 can be served without
     /// privileges: with 8000, port 80 is bound as 8080. Listeners and statuses keep the port that they name.
     port_offset: PortOffset = "0", Translating;
+    /// Settings by the port that listeners name: from whom the PROXY protocol and forwarding headers are taken, and
+    /// where every request is redirected.
+    ports: Ports = "{}", Serving;
     /// How listeners are reached: by their ports on this machine (files, or a DaemonSet on the host's network), or by a
     /// Service that is made for each Gateway, in front of the pods.
     expose: Expose = "host", Translating;
@@ -243,6 +254,9 @@ pub fn documentation() -> String {
         }
         let default = if field.default.is_empty() { "none" } else { field.default };
         let _ = writeln!(text, "# Allowed: {}. Default: {default}.", field.allowed);
+        for line in field.example {
+            let _ = writeln!(text, "#   {line}");
+        }
         let _ = writeln!(text, "{}: {}", field.key(), field.written());
     }
     text
@@ -372,11 +386,59 @@ mod tests {
         assert!(environment.starts_with("TRANSOM_WORKERS: found \"many\""), "{environment}");
     }
 
+    /// Texts of which each setting takes at least one that is not its default.
+    const CANDIDATES: &[&str] = &[
+        "1",
+        "6s",
+        "65KiB",
+        "x",
+        "example.com/x",
+        "127.0.0.1:1",
+        "{\"80\": {forwardedHeaders: {trustedIPs: [10.0.0.1]}}}",
+    ];
+
     #[test]
-    fn a_file_that_is_no_flat_mapping_is_refused() {
-        for text in
-            ["- workers\n", "workers: [1]\n", "workers: {a: 1}\n", "workers:\n", "workers: 1\nworkers: 2\n", "a: [\n"]
-        {
+    fn a_flag_a_variable_and_a_key_say_the_same() {
+        for field in Config::FIELDS {
+            let of = |file: Option<&str>, variables: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+                Config::resolve(&layers(file, variables, flags)).ok().filter(|config| *config != Config::default())
+            };
+            let mut taken = field.words.iter().chain(CANDIDATES).copied().filter_map(|text| {
+                let by_flag = of(None, &[], &[(field.name, text)])?;
+                let by_variable = of(None, &[(&field.variable(), text)], &[]);
+                assert_eq!(by_variable.as_ref(), Some(&by_flag), "{}", field.name);
+                let by_key = of(Some(&format!("{}: {text}\n", field.key())), &[], &[]);
+                assert_eq!(by_key.as_ref(), Some(&by_flag), "{}", field.name);
+                Some(text)
+            });
+            assert!(taken.next().is_some(), "{}: CANDIDATES has nothing that it takes", field.name);
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_not_allowed_is_refused_with_its_line_and_its_path() {
+        let text = "workers: 1\nports:\n  80: {}\n  443:\n    proxyProtocol:\n      trustedIps: [10.0.0.1]\n";
+        let why = "ports.443.proxyProtocol.trustedIps: unknown field; did you mean \"trustedIPs\"?";
+        assert_eq!(refusal(Some(text), &[], &[]), format!("my.yaml:6: {why}"));
+        let flow = "ports: {443: {proxyProtocol: {trustedIps: []}}}\n";
+        assert_eq!(refusal(Some(flow), &[], &[]), format!("my.yaml:1: {why}"));
+        let flag = refusal(None, &[], &[("ports", "{443: {proxyProtocol: {mode: often}}}")]);
+        assert_eq!(flag, "--ports: 443.proxyProtocol.mode: found \"often\", allowed: required or optional");
+        let variable = refusal(None, &[("TRANSOM_PORTS", "443")], &[]);
+        assert_eq!(variable, "TRANSOM_PORTS: found \"443\", allowed: a mapping");
+    }
+
+    #[test]
+    fn a_file_that_is_no_mapping_of_settings_is_refused() {
+        for text in [
+            "- workers\n",
+            "ports: []\n",
+            "workers: [1]\n",
+            "workers: {a: 1}\n",
+            "workers:\n",
+            "workers: 1\nworkers: 2\n",
+            "a: [\n",
+        ] {
             let message = refusal(Some(text), &[], &[]);
             assert!(message.starts_with("my.yaml"), "{text:?}: {message}");
         }

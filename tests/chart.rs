@@ -141,6 +141,23 @@ fn every_argument_is_a_setting_with_a_value_that_it_takes() {
 }
 
 #[test]
+fn settings_of_ports_reach_the_program_with_ports_for_names() {
+    let default = &presets()["default"];
+    assert_eq!(argument(default, "ports"), None);
+    let all = &rendered()["everything"];
+    let given: serde_json::Value = serde_json::from_str(argument(all, "ports").unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "80": {"redirections": {"entryPoint": {"to": 443}}},
+        "443": {
+            "proxyProtocol": {"trustedIPs": ["10.0.0.0/8", "fd00::7"], "mode": "required"},
+            "forwardedHeaders": {"trustedIPs": ["192.0.2.1"]},
+        },
+        "8080": {"redirections": {"entryPoint": {"to": 8443, "scheme": "http", "permanent": false}}},
+    });
+    assert_eq!(given, expected);
+}
+
+#[test]
 fn a_pod_has_time_to_drain() {
     let drain = Config::default().drain_grace.0 + Config::default().drain_limit.0;
     for (preset, objects) in presets() {

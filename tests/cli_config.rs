@@ -6,6 +6,7 @@ mod cli_support;
 use std::process::{Command, Stdio};
 
 use cli_support::{Folder, quickstart};
+use transom::config::{Config, Field, Layers};
 
 /// A command that reads every setting and serves nothing.
 const JUDGE: [&str; 3] = ["routes", "-f", "q.yaml"];
@@ -71,6 +72,112 @@ fn every_setting_is_a_flag_of_run() {
         count += 1;
     }
     assert!(count >= 9);
+}
+
+/// Texts of which each setting takes at least one that is not its default.
+const CANDIDATES: &[&str] = &[
+    "1",
+    "6s",
+    "65KiB",
+    "x",
+    "example.com/x",
+    "127.0.0.1:1",
+    "{\"80\": {forwardedHeaders: {trustedIPs: [10.0.0.1]}}}",
+];
+
+/// Every setting with a text that it takes and that is not its default.
+fn another_of_each() -> Vec<(&'static Field, &'static str)> {
+    let is_another = |field: &'static Field, text: &str| {
+        let mut layers = Layers::default();
+        layers.set_flag(field, text);
+        Config::resolve(&layers).is_ok_and(|config| config != Config::default())
+    };
+    let another = |field: &'static Field| {
+        let texts = field.words.iter().chain(CANDIDATES).copied();
+        let mut taken = texts.filter(|text| is_another(field, text));
+        (field, taken.next().unwrap_or_else(|| panic!("{}: CANDIDATES has nothing that it takes", field.name)))
+    };
+    Config::FIELDS.iter().map(another).collect()
+}
+
+#[test]
+fn flags_variables_and_file_come_to_the_same_and_the_place_of_each_is_told() {
+    let folder = Folder::new();
+    let all = another_of_each();
+    let flags: Vec<String> = all.iter().map(|(field, text)| format!("--{}={text}", field.flag())).collect();
+    let flags: Vec<&str> = ["config"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+    let variables: Vec<(String, &str)> = all.iter().map(|(field, text)| (field.variable(), *text)).collect();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    let file: String = all.iter().map(|(field, text)| format!("{}: {text}\n", field.key())).collect();
+    folder.write("all.yaml", file);
+
+    let by_flag = folder.run(&flags);
+    let by_variable = folder.run_with(&["config"], &variables, "");
+    let by_file = folder.run(&["config", "--config", "all.yaml"]);
+    let without_places = |run: &cli_support::Run| -> Vec<String> {
+        assert_eq!(run.code, 0, "{run:?}");
+        run.out.lines().map(|line| line.split("  # ").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(without_places(&by_flag), without_places(&by_variable));
+    assert_eq!(without_places(&by_flag), without_places(&by_file));
+    for (line, (field, _)) in (1..).zip(&all) {
+        for (run, place) in [
+            (&by_flag, format!("--{}", field.flag())),
+            (&by_variable, field.variable()),
+            (&by_file, format!("all.yaml:{line}")),
+        ] {
+            let start = format!("{}:", field.key());
+            let shown = run.out.lines().find(|line| line.starts_with(&start)).unwrap();
+            assert!(shown.ends_with(&format!("  # {place}")), "{shown}: {place}");
+        }
+    }
+
+    // What is printed is a file that says the same.
+    folder.write("printed.yaml", &by_flag.out);
+    assert_eq!(without_places(&folder.run(&["config", "--config", "printed.yaml"])), without_places(&by_flag));
+}
+
+#[test]
+fn the_settings_in_force_are_printed_with_their_places() {
+    let folder = Folder::new();
+    folder.write("transom.yaml", "# mine\nworkers: 2\nports:\n  443:\n    proxyProtocol: {trustedIPs: [10.0.0.1]}\n");
+    let arguments = ["config", "--config", "transom.yaml", "--log-level", "debug"];
+    let run = folder.run_with(&arguments, &[("TRANSOM_WORKERS", "3")], "");
+    assert_eq!(run.code, 0, "{run:?}");
+    for text in [
+        "\nworkers: 3  # TRANSOM_WORKERS\n",
+        "\nlogLevel: debug  # --log-level\n",
+        "\nadminAddress: 127.0.0.1:15000  # default\n",
+        "\nnamespaces: ''  # default\n",
+        "\nports:  # transom.yaml:3\n  443:\n    proxyProtocol:\n      trustedIPs:\n      - 10.0.0.1\n",
+    ] {
+        assert!(run.out.contains(text), "{text}: {}", run.out);
+    }
+    let run = folder.run_with(&[&arguments[..], &["-o", "json"]].concat(), &[("TRANSOM_WORKERS", "3")], "");
+    let json: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(json["workers"], serde_json::json!({"value": 3, "from": "TRANSOM_WORKERS"}));
+    assert_eq!(json["ports"]["value"]["443"]["proxyProtocol"]["trustedIPs"][0], "10.0.0.1");
+    assert_eq!(json["ports"]["from"], "transom.yaml:3");
+    assert_eq!(json["adminAddress"]["from"], "default");
+
+    folder.write("wrong.yaml", "ports:\n  443:\n    proxyProtocol:\n      trustedIps: [10.0.0.1]\n");
+    for (arguments, words) in [
+        (
+            &["--config", "wrong.yaml"][..],
+            "wrong.yaml:4: ports.443.proxyProtocol.trustedIps: unknown field; did you mean \"trustedIPs\"?",
+        ),
+        (
+            &["--ports", "{80: {redirections: {entryPoint: {to: web}}}}"],
+            "--ports: 80.redirections.entryPoint.to: found",
+        ),
+        (&["--workers", "many"], "--workers: found \"many\""),
+        (&["--config", "missing.yaml"], "missing.yaml"),
+        (&["-o", "toml"], "toml"),
+    ] {
+        let run = folder.run(&[&["config"], arguments].concat());
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{run:?}");
+        assert!(run.err.contains(words), "{words}: {run:?}");
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ const REQUESTS: usize = 4;
 /// The ports that clients were told, and whether they speak TLS.
 const LISTENERS: [(u16, bool); 3] = [(80, false), (8080, false), (443, true)];
 /// Headers that the data plane and HTTP libraries add; all others are compared.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "accept-ranges",
     "authority",
     "body",
@@ -63,6 +63,7 @@ const OURS: [&str; 14] = [
     "x-forwarded-port",
     "x-forwarded-proto",
     "x-real-ip",
+    "x-request-id",
 ];
 
 #[tokio::test]

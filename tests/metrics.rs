@@ -28,6 +28,7 @@ fn record(route: &str, code: u16, duration: Duration) -> RequestRecord<'_> {
         code,
         reason: Reason::None,
         client: None,
+        request_id: "",
         upstream: None,
         duration,
         upstream_duration: Duration::ZERO,

@@ -49,6 +49,7 @@ fn record(route: &str, code: u16) -> RequestRecord<'_> {
         code,
         reason: Reason::None,
         client: "192.0.2.1:4711".parse().ok(),
+        request_id: "",
         upstream: "[2001:db8::1]:8080".parse().ok(),
         duration: Duration::from_micros(1_234),
         upstream_duration: Duration::from_micros(1_111),

@@ -14,6 +14,7 @@ mod feedback;
 mod infra;
 mod logging;
 mod objects;
+mod ports;
 mod privilege;
 mod ready;
 mod state;
@@ -186,6 +187,7 @@ fn serving(config: &Config) -> proxy::Settings {
         upstream_idle_timeout: config.upstream_idle_timeout.0,
         upstream_pool: config.upstream_pool.0,
         tcp_keepalive: config.tcp_keepalive.0,
+        ports: config.ports.0.iter().map(|(port, settings)| (port.get(), ports::settings(settings))).collect(),
         ..proxy::Settings::default()
     }
 }

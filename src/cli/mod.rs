@@ -8,6 +8,7 @@
 mod access;
 mod check;
 mod completion;
+mod config;
 mod curl;
 pub mod diagnostic;
 mod echo;
@@ -58,6 +59,7 @@ enum Command {
     Explain(explain::Arguments),
     Routes(routes::Arguments),
     Status(status::Arguments),
+    Config(config::Arguments),
     Echo(echo::Arguments),
     Completion(completion::Arguments),
     Version(version::Arguments),
@@ -79,6 +81,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, serve: Serve) -> Exit
         Command::Explain(arguments) => explain::run(arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::Failure;
-use crate::config::{CONFIG_VARIABLE, Config, Field, Layers, Scope};
+use crate::config::{CONFIG_VARIABLE, Config, ConfigError, Field, Layers, Scope};
 
 /// Every setting, for `run`.
 #[derive(Debug, Clone, Default)]
@@ -25,20 +25,34 @@ struct Given {
 impl ServingSettings {
     /// Reads all layers.
     pub fn resolve(&self) -> Result<Config, Failure> {
-        self.0.resolve()
+        resolve(&self.layers()?)
+    }
+
+    /// The layers, not judged yet.
+    pub fn layers(&self) -> Result<Layers, Failure> {
+        self.0.layers()
     }
 }
 
 impl TranslatingSettings {
     /// Reads all layers.
     pub fn resolve(&self) -> Result<Config, Failure> {
-        self.0.resolve()
+        resolve(&self.0.layers()?)
     }
 }
 
+/// Judges what the layers say.
+pub fn resolve(layers: &Layers) -> Result<Config, Failure> {
+    Config::resolve(layers).map_err(wrong)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is mapped over errors")]
+fn wrong(error: ConfigError) -> Failure {
+    Failure::WrongUse(error.to_string())
+}
+
 impl Given {
-    fn resolve(&self) -> Result<Config, Failure> {
-        let wrong = |error: crate::config::ConfigError| Failure::WrongUse(error.to_string());
+    fn layers(&self) -> Result<Layers, Failure> {
         let mut layers = Layers::default();
         layers.read_environment(std::env::vars_os()).map_err(wrong)?;
         if let Some(path) = &self.file {
@@ -49,7 +63,7 @@ impl Given {
         for (field, text) in &self.flags {
             layers.set_flag(field, text);
         }
-        Config::resolve(&layers).map_err(wrong)
+        Ok(layers)
     }
 
     fn read(matches: &ArgMatches, scopes: &[Scope]) -> Given {

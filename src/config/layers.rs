@@ -6,6 +6,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::value::Fault;
 use super::{Config, ENVIRONMENT_PREFIX, Field, Setting};
 
 /// The variable that names the configuration file, as the flag `--config` does.
@@ -17,6 +18,8 @@ pub struct Layers {
     flags: BTreeMap<&'static str, Said>,
     environment: BTreeMap<&'static str, Said>,
     file: BTreeMap<&'static str, Said>,
+    /// The file's text, to find lines in.
+    text: String,
     unknown: Option<ConfigError>,
 }
 
@@ -29,6 +32,8 @@ struct Said {
 /// Where a setting was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
+    /// Nowhere: it is as it is by default.
+    Default,
     /// A flag, with its dashes.
     Flag(String),
     /// An environment variable.
@@ -58,6 +63,16 @@ pub enum ConfigError {
         allowed: &'static str,
         /// The nearest allowed word.
         nearest: Option<&'static str>,
+    },
+    /// A part of a value that is not allowed.
+    #[error("{place}{}{why}", within(.place, .path))]
+    Part {
+        /// Where the value stands.
+        place: Place,
+        /// The way to the part; empty for the whole.
+        path: String,
+        /// What is wrong with it, and what is allowed.
+        why: String,
     },
     /// A key of the file that is no setting.
     #[error("{path}{}: unknown field {key:?}{}", at(*.line), meant_or(.nearest.as_ref().map(|n| format!("{n:?}")), .known))]
@@ -156,12 +171,14 @@ impl Layers {
                 let path = path.to_owned();
                 return Err(ConfigError::UnknownKey { path, line, key, nearest, known: known.join(", ") });
             };
-            let Some(text) = scalar(&value) else {
+            let written = if field.structured { serde_yaml::to_string(&value).ok() } else { scalar(&value) };
+            let Some(text) = written else {
                 let why = format!("{key}: found {}, allowed: {}", shape(&value), field.allowed);
                 return Err(wrong(line, why));
             };
             self.file.insert(field.name, Said { text, place: Place::File { path: path.to_owned(), line, key } });
         }
+        text.clone_into(&mut self.text);
         Ok(())
     }
 
@@ -172,21 +189,50 @@ impl Layers {
 
     /// The value of a setting from the strongest layer that gives it.
     pub(super) fn value<T: Setting>(&self, name: &str, default: &str) -> Result<T, ConfigError> {
-        let default = Said { text: default.to_owned(), place: Place::Flag("default".to_owned()) };
-        let layers = [&self.flags, &self.environment, &self.file];
-        let said = layers.into_iter().find_map(|layer| layer.get(name)).unwrap_or(&default);
-        T::parse(&said.text).ok_or_else(|| ConfigError::Value {
-            place: said.place.clone(),
-            found: said.text.clone(),
-            allowed: T::ALLOWED,
-            nearest: nearest(&said.text, T::WORDS),
+        let default = Said { text: default.to_owned(), place: Place::Default };
+        let said = self.said(name).unwrap_or(&default);
+        T::parse(&said.text).ok_or_else(|| match T::fault(&said.text) {
+            Some(Fault { path, why }) => ConfigError::Part { place: self.place_of(&said.place, &path), path, why },
+            None => ConfigError::Value {
+                place: said.place.clone(),
+                found: said.text.clone(),
+                allowed: T::ALLOWED,
+                nearest: nearest(&said.text, T::WORDS),
+            },
         })
+    }
+
+    /// What is in force for a field, as a file would have it, and where it was given; allowed once it is resolved.
+    #[must_use]
+    pub fn effective(&self, field: &Field) -> (serde_yaml::Value, Place) {
+        let said = self.said(field.name);
+        let text = said.map_or(field.default, |said| &said.text);
+        let plain = serde_yaml::from_str(text).ok();
+        let value = plain.filter(|value| field.structured || scalar(value).as_deref() == Some(text));
+        let place = said.map_or(Place::Default, |said| said.place.clone());
+        (value.unwrap_or_else(|| serde_yaml::Value::String(text.to_owned())), place)
+    }
+
+    fn said(&self, name: &str) -> Option<&Said> {
+        [&self.flags, &self.environment, &self.file].into_iter().find_map(|layer| layer.get(name))
+    }
+
+    /// The place of a part of a value: in a file, with the line of the innermost key of its path that is found.
+    fn place_of(&self, place: &Place, part: &str) -> Place {
+        let Place::File { path, line: Some(line), key } = place else { return place.clone() };
+        let mut at = line.saturating_sub(1);
+        for step in part.split(['.', '[']) {
+            let further = self.text.lines().skip(at).position(|line| is_key(line, step));
+            at += further.unwrap_or_default();
+        }
+        Place::File { path: path.clone(), line: Some(at + 1), key: key.clone() }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Place::Default => f.write_str("default"),
             Place::Flag(flag) => f.write_str(flag),
             Place::Variable(name) => f.write_str(name),
             Place::File { path, line, key } => write!(f, "{path}{}: {key}", at(*line)),
@@ -196,7 +242,7 @@ impl fmt::Display for Place {
 
 /// The candidate that a person who wrote `text` most likely meant; none if all are far from it.
 #[must_use]
-fn nearest<S: AsRef<str> + Clone>(text: &str, candidates: &[S]) -> Option<S> {
+pub(super) fn nearest<S: AsRef<str> + Clone>(text: &str, candidates: &[S]) -> Option<S> {
     let plain = |s: &str| s.to_ascii_lowercase().replace(['-', '_'], "");
     let text = plain(text);
     let scored = candidates.iter().map(|c| (strsim::jaro_winkler(&text, &plain(c.as_ref())), c));
@@ -217,7 +263,8 @@ fn is_service_link(name: &str, value: &str) -> bool {
     link(&parts) || name.contains("_SERVICE_PORT_")
 }
 
-fn scalar(value: &serde_yaml::Value) -> Option<String> {
+/// A single value as text.
+pub(super) fn scalar(value: &serde_yaml::Value) -> Option<String> {
     match value {
         serde_yaml::Value::String(text) => Some(text.clone()),
         serde_yaml::Value::Number(number) => Some(number.to_string()),
@@ -227,7 +274,8 @@ fn scalar(value: &serde_yaml::Value) -> Option<String> {
     }
 }
 
-fn shape(value: &serde_yaml::Value) -> &'static str {
+/// What a value is, in words.
+pub(super) fn shape(value: &serde_yaml::Value) -> &'static str {
     match value {
         serde_yaml::Value::Null => "nothing",
         serde_yaml::Value::Sequence(_) => "a list",
@@ -243,11 +291,21 @@ fn plain(message: &str) -> String {
 
 /// Line of a key of the outermost mapping. Good for messages: a key that is written unusually has none.
 fn line_of(text: &str, key: &str) -> Option<usize> {
-    let is_key = |line: &str| {
-        let line = line.trim_start().trim_start_matches('{').trim_start().trim_start_matches(['"', '\'']);
-        line.strip_prefix(key).is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
-    };
-    text.lines().position(is_key).map(|index| index + 1)
+    text.lines().position(|line| is_key(line, key)).map(|index| index + 1)
+}
+
+fn is_key(line: &str, key: &str) -> bool {
+    let line = line.trim_start().trim_start_matches('{').trim_start().trim_start_matches(['"', '\'']);
+    line.strip_prefix(key).is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
+}
+
+/// What joins a place to a part of what stands there: keys of a file by a dot.
+fn within(place: &Place, part: &str) -> String {
+    match (place, part) {
+        (_, "") => ": ".to_owned(),
+        (Place::File { .. }, _) => format!(".{part}: "),
+        _ => format!(": {part}: "),
+    }
 }
 
 fn at(line: Option<usize>) -> String {
@@ -258,6 +316,7 @@ fn meant(nearest: Option<String>) -> String {
     nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"))
 }
 
-fn meant_or(nearest: Option<String>, known: &str) -> String {
+/// What was most likely meant, else all that is known.
+pub(super) fn meant_or(nearest: Option<String>, known: &str) -> String {
     if nearest.is_some() { meant(nearest) } else { format!("; known: {known}") }
 }

@@ -4,15 +4,50 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::layers::{meant_or, nearest};
+
 /// A value that is written as one text, in a file, a variable or a flag.
 pub trait Setting: Sized {
     /// What may be written, in words.
     const ALLOWED: &'static str;
     /// The words that may be written, if it is a choice of words.
     const WORDS: &'static [&'static str] = &[];
+    /// Whether it has parts of its own, and may be written as a mapping of the file.
+    const STRUCTURED: bool = false;
+    /// An example for the file, line by line.
+    const EXAMPLE: &'static [&'static str] = &[];
 
     /// Reads the text; `None` if it is not allowed.
     fn parse(text: &str) -> Option<Self>;
+
+    /// Which part of a text that is not allowed is to blame; `None` where it has no parts.
+    fn fault(_text: &str) -> Option<Fault> {
+        None
+    }
+}
+
+/// What is wrong with a part of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The way to the part, as `443.proxyProtocol.mode`; empty for the whole.
+    pub path: String,
+    /// What is wrong, and what is allowed, in words.
+    pub why: String,
+}
+
+impl Fault {
+    /// This is wrong with that part.
+    #[must_use]
+    pub fn new(path: &str, why: String) -> Fault {
+        Fault { path: path.to_owned(), why }
+    }
+
+    /// A part with a name that is none of the known ones.
+    #[must_use]
+    pub fn unknown(path: &str, name: &str, known: &[&'static str]) -> Fault {
+        let nearest = nearest(name, known).map(|nearest| format!("{nearest:?}"));
+        Fault::new(path, format!("unknown field{}", meant_or(nearest, &known.join(", "))))
+    }
 }
 
 /// A `controllerName` of a GatewayClass: a domain and a path.

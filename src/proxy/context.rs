@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use pingora::http::RequestHeader;
+
+use super::client::Client;
 use super::error::Failure;
 pub use super::forwarding::Forwarding;
+use super::listener::connection::Connection;
 use super::mirror::Mirroring;
 use super::record::Unrecorded;
-use super::serving::{ListenerIndex, View};
+use super::request_id::RequestId;
+use super::serving::{ListenerIndex, View, WorkerState};
+use super::settings::Settings;
 use super::upstream::Choice;
 use crate::snapshot::filter::{Cors, Mirror};
 use crate::snapshot::{Action, Filter, Filters, Listener, Retry, Rule, RuleIndex, Target, Timeouts};
@@ -22,6 +28,10 @@ pub struct RequestContext {
     pub reason: Reason,
     /// What went wrong, for the log.
     pub error: Option<String>,
+    /// Who it is from, once that was looked at.
+    pub client: Option<Client>,
+    /// Its id.
+    pub request_id: RequestId,
     /// Host as matched: lower case, without port.
     pub host: String,
     /// What was found for it.
@@ -73,6 +83,8 @@ impl RequestContext {
             started: Instant::now(),
             reason: Reason::None,
             error: None,
+            client: None,
+            request_id: RequestId::Missing,
             host: String::new(),
             matched: None,
             forwarding: None,
@@ -84,6 +96,20 @@ impl RequestContext {
             ended: None,
             unrecorded: Unrecorded::new(recorder),
         }
+    }
+
+    /// Notes who it is from, and under which id it goes on.
+    pub fn meet(
+        &mut self,
+        request: &mut RequestHeader,
+        connection: &Connection,
+        settings: &Settings,
+        state: &WorkerState,
+    ) -> Client {
+        let client = Client::of(request, connection, settings);
+        self.client = Some(client);
+        self.request_id = RequestId::of(&request.headers, || state.random());
+        client
     }
 
     /// Bounds in time of the rule that matched.

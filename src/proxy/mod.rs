@@ -6,6 +6,7 @@
 //! each phase delegates.
 
 mod attempt;
+mod client;
 mod context;
 mod deadline;
 mod edge;
@@ -16,9 +17,11 @@ mod framing;
 mod interim;
 mod listener;
 mod mirror;
+mod port;
 pub mod preview;
 mod record;
 mod request;
+mod request_id;
 mod respond;
 mod retry;
 mod serving;
@@ -44,10 +47,12 @@ use context::{Level, Matched, RequestContext};
 use listener::connection::{Connection, Phase};
 use mirror::{Content, Mirrors, Source};
 use serving::WorkerState;
-use upstream::headers::{self, ClientSide};
+use upstream::headers;
 
-pub use listener::refusal;
+pub use client::read_address;
 pub use listener::{BindState, BoundAddresses};
+pub use listener::{ProxyHeader, refusal};
+pub use port::{AddressRanges, PortSettings, ProxyProtocol, Redirection};
 pub use settings::Settings;
 pub use start::{Drained, Proxy, start};
 
@@ -82,7 +87,9 @@ impl ProxyHttp for GatewayProxy {
         context.traced = self.recorder.tracer().and_then(|tracer| tracer.begin(&session.req_header().headers));
         let raw = framing::raw(session);
         let checked = framing::check(raw.as_deref(), session.req_header(), &self.settings);
-        match checked.and_then(|()| request::admit(session.req_header_mut(), &connection, &self.state, context)) {
+        let client = context.meet(session.req_header_mut(), &connection, &self.settings, &self.state);
+        let request = session.req_header_mut();
+        match checked.and_then(|()| request::admit(request, &connection, client, &self.state, context)) {
             Ok(()) => Ok(false),
             Err(answer) => {
                 if answer.ends_connection() {
@@ -139,18 +146,14 @@ impl ProxyHttp for GatewayProxy {
     ) -> pingora::Result<()> {
         let connection = connection(session)?;
         let listener = context.matched.as_ref().and_then(Matched::listener);
-        let client = ClientSide {
-            address: connection.peer.ip(),
-            port: listener.map_or(connection.bind.port(), |listener| listener.port),
-            tls: connection.is_tls(),
-        };
-        headers::forward(request, client)?;
+        let client = context.client.ok_or_else(|| Error::explain(ErrorType::InternalError, "nobody's request"))?;
+        client.forward(request, listener.map_or(connection.port, |listener| listener.port), &context.request_id)?;
         if let Some(traced) = &context.traced {
             headers::trace(request, traced)?;
         }
         if let Some(matched) = &context.matched {
             let content = if session.is_body_empty() { Content::None } else { Content::Body };
-            let source = Source { received: session.req_header(), request, client: client.address, content };
+            let source = Source { received: session.req_header(), request, client: client.address.ip(), content };
             self.mirrors.forward(source, matched, &mut context.mirroring, || self.state.random());
             filter::on_request(request, matched, Level::Share)?;
         }

@@ -1,8 +1,11 @@
 //! The bounds of the data plane: every peer is held to a time and a number of bytes. Plain values; where they
 //! come from (file, flag, default) is not known here.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
+
+use super::port::PortSettings;
 
 /// Limits and times of the data plane. The defaults are those of product.md section 6.
 #[derive(Debug, Clone)]
@@ -51,6 +54,8 @@ pub struct Settings {
     pub tcp_keepalive: Duration,
     /// Between two tries to bind a port that is taken.
     pub bind_retry: Duration,
+    /// What holds on some ports, by the port that listeners name.
+    pub ports: BTreeMap<u16, PortSettings>,
 }
 
 impl Default for Settings {
@@ -78,6 +83,7 @@ impl Default for Settings {
             upstream_h2_streams: 100,
             tcp_keepalive: Duration::from_mins(1),
             bind_retry: Duration::from_secs(1),
+            ports: BTreeMap::new(),
         }
     }
 }

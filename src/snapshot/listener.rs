@@ -65,6 +65,13 @@ pub enum Choice<'a> {
 }
 
 impl Bind {
+    /// The port clients were told. Under `--port-offset` listeners of two ports may meet on one bind: then it is that
+    /// of the first.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.listeners.first().map(|listener| listener.port)
+    }
+
     /// Index of the listener that answers a handshake for `sni` (lower case); without SNI only a listener without
     /// hostname does. `None` refuses the handshake.
     #[must_use]

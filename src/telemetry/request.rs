@@ -28,8 +28,10 @@ pub struct RequestRecord<'a> {
     pub code: u16,
     /// Why the answer is the gateway's own.
     pub reason: Reason,
-    /// The client.
+    /// The client; port 0 where it is not known.
     pub client: Option<SocketAddr>,
+    /// Its id; empty if it has none.
+    pub request_id: &'a str,
     /// The endpoint that answered or was tried last.
     pub upstream: Option<SocketAddr>,
     /// From the first byte of the request to the last of the answer.
@@ -104,6 +106,7 @@ pub(super) fn sample() -> RequestRecord<'static> {
         code: 200,
         reason: Reason::None,
         client: None,
+        request_id: "",
         upstream: None,
         duration: Duration::from_millis(1),
         upstream_duration: Duration::ZERO,

@@ -42,6 +42,9 @@
 {{- with $format }}
 --log-format={{ . }}
 {{- end }}
+{{- with include "transom.ports" . }}
+--ports={{ . }}
+{{- end }}
 {{- if eq $logged "false" }}
 --access-log=off
 {{- else if $line }}

@@ -12,13 +12,14 @@ use pingora::protocols::ALPN;
 use pingora::protocols::tls::SslDigest;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Security};
 use super::leaving::{Signals, leave};
+use super::proxy_protocol::{self, Told};
 use super::sniff::{Spoken, sniff};
 use super::stream::{Bounds, Downstream, Transport};
 use crate::proxy::deadline;
@@ -82,20 +83,54 @@ impl Acceptor {
         }));
     }
 
-    async fn connection(&self, tcp: TcpStream, peer: SocketAddr, bind: SocketAddr, signals: Signals) -> io::Result<()> {
+    async fn connection(
+        &self,
+        mut tcp: TcpStream,
+        peer: SocketAddr,
+        bind: SocketAddr,
+        mut signals: Signals,
+    ) -> io::Result<()> {
         tcp.set_nodelay(true)?;
         let keepalive =
             socket2::TcpKeepalive::new().with_time(self.settings.tcp_keepalive).with_interval(Duration::from_secs(10));
         socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
-        let Some(protocol) = self.state.glance().bind(&bind).map(|bind| bind.protocol) else {
+        let found = self.state.glance().bind(&bind).map(|bind| (bind.protocol, bind.port()));
+        let Some((protocol, port)) = found else {
             return Ok(()); // the bind went while this connection waited to be accepted
         };
+        let port = port.unwrap_or(bind.port());
+        let settings = self.settings.ports.get(&port);
+        let limit = match protocol {
+            BindProtocol::Http => self.settings.first_byte_timeout,
+            BindProtocol::Https => self.settings.handshake_timeout,
+        };
+        let deadline = Instant::now() + limit;
+        let (mut peer, mut seen) = (peer, Vec::new());
+        if let Some(proxy) = settings.and_then(|settings| settings.proxy_protocol.as_ref()) {
+            // Boxed: the connections of other ports need not have room for it.
+            let told = tokio::select! {
+                biased;
+                told = timeout_at(deadline, Box::pin(proxy_protocol::client(&mut tcp, peer, proxy))) => told?,
+                _ = signals.closed.wait_for(|closed| *closed) => return Ok(()),
+            };
+            match told? {
+                Told::By(client, untold) => (peer, seen) = (client.unwrap_or(peer), untold),
+                Told::Nothing => return Ok(()),
+                Told::Refused(why) => {
+                    let connection = Connection::new(bind, peer, Security::Plain);
+                    self.recorder.record(&refused(&connection, 0, Some(why)));
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+            }
+        }
+        let connection = |security| Connection::new(bind, peer, security).on(port, settings);
         match protocol {
-            BindProtocol::Http => self.cleartext(tcp, peer, bind, signals).await,
-            BindProtocol::Https => match timeout(self.settings.handshake_timeout, self.handshake(tcp, bind)).await {
+            BindProtocol::Http => self.cleartext(tcp, seen, connection(Security::Plain), deadline, signals).await,
+            BindProtocol::Https if !seen.is_empty() => Err(io::ErrorKind::InvalidData.into()), // no TLS begins so
+            BindProtocol::Https => match timeout_at(deadline, self.handshake(tcp, bind)).await {
                 Ok(Ok(Some((tls, sni)))) => {
-                    let connection = Connection::new(bind, peer, Security::Tls { sni });
                     let (alpn, digest) = negotiated(&tls);
+                    let connection = connection(Security::Tls { sni });
                     self.serve(tls, connection, Bytes::new(), alpn, Some(digest), signals).await
                 }
                 Ok(Ok(None)) => Ok(()),
@@ -108,13 +143,14 @@ impl Acceptor {
     async fn cleartext(
         &self,
         mut tcp: TcpStream,
-        peer: SocketAddr,
-        bind: SocketAddr,
+        seen: Vec<u8>,
+        connection: Connection,
+        deadline: Instant,
         mut signals: Signals,
     ) -> io::Result<()> {
         let sniffed = tokio::select! {
             biased;
-            sniffed = timeout(self.settings.first_byte_timeout, sniff(&mut tcp)) => sniffed?,
+            sniffed = timeout_at(deadline, sniff(&mut tcp, &seen)) => sniffed?,
             // It has not asked for anything: nothing is lost.
             _ = signals.closed.wait_for(|closed| *closed) => return Ok(()),
         };
@@ -123,7 +159,6 @@ impl Acceptor {
             Spoken::Http1 => ALPN::H1,
             Spoken::Http2 => ALPN::H2,
         };
-        let connection = Connection::new(bind, peer, Security::Plain);
         self.serve(tcp, connection, seen, alpn, None, signals).await
     }
 
@@ -175,14 +210,14 @@ impl Acceptor {
             () = leave(&connection, signals.clone(), &self.last_call) => {}
         }
         if let Some(status) = connection.refused() {
-            self.recorder.record(&refused(&connection, status));
+            self.recorder.record(&refused(&connection, status, None));
         }
         Ok(())
     }
 }
 
-/// The record of bytes that were no request, or too slow or too many to become one.
-fn refused(connection: &Connection, status: u16) -> RequestRecord<'static> {
+/// The record of bytes that were no request, or too slow or too many to become one. No status: nothing was answered.
+fn refused(connection: &Connection, status: u16, why: Option<&'static str>) -> RequestRecord<'static> {
     RequestRecord {
         listener: None,
         route: None,
@@ -194,13 +229,14 @@ fn refused(connection: &Connection, status: u16) -> RequestRecord<'static> {
         code: status,
         reason: if status == 431 { Reason::HeaderTooLarge } else { Reason::RequestInvalid },
         client: Some(connection.peer),
+        request_id: "",
         upstream: None,
         duration: Duration::ZERO,
         upstream_duration: Duration::ZERO,
         bytes_received: 0,
         bytes_sent: 0,
         trace_id: None,
-        error: None,
+        error: why,
         headers: Headers::default(),
     }
 }

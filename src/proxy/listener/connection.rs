@@ -4,13 +4,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
 
+use crate::proxy::port::{PortSettings, Redirection};
+
 /// Facts of one connection.
 #[derive(Debug)]
 pub struct Connection {
     /// The bind that accepted it: its key in the snapshot.
     pub bind: SocketAddr,
-    /// The client; an IPv4 client is one on a socket of both families, too.
+    /// The client, or who says to be a proxy before it; an IPv4 client is one on a socket of both families, too.
     pub peer: SocketAddr,
+    /// The port clients were told.
+    pub port: u16,
+    /// Whether the peer is believed what it says of the client.
+    pub forwards: bool,
+    /// Where every request is sent instead.
+    pub redirection: Option<Redirection>,
     /// Whether it is TLS, and the server name asked for (lower case).
     pub security: Security,
     phase: AtomicU8,
@@ -74,6 +82,9 @@ impl Connection {
                 v4 @ IpAddr::V4(_) => SocketAddr::new(v4, peer.port()),
                 IpAddr::V6(_) => peer,
             },
+            port: bind.port(),
+            forwards: false,
+            redirection: None,
             security,
             phase: AtomicU8::new(Phase::Idle as u8),
             refused: AtomicU16::new(0),
@@ -82,6 +93,13 @@ impl Connection {
             ending: AtomicBool::new(false),
             parting: AtomicU8::new(Parting::NotYet as u8),
         }
+    }
+
+    /// On the port that listeners name like this, with what holds there.
+    #[must_use]
+    pub fn on(self, port: u16, settings: Option<&PortSettings>) -> Self {
+        let forwards = settings.is_some_and(|settings| settings.forwarders.contain(self.peer.ip()));
+        Connection { port, forwards, redirection: settings.and_then(|settings| settings.redirection), ..self }
     }
 
     /// The phase. Relaxed: only one thread ever touches a connection.

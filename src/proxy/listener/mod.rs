@@ -11,6 +11,7 @@ mod farewell;
 mod frames;
 mod holder;
 pub mod leaving;
+mod proxy_protocol;
 mod sniff;
 mod socket;
 mod stream;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+pub use proxy_protocol::ProxyHeader;
 pub use socket::refusal;
 
 use holder::Holder;

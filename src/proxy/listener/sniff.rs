@@ -21,12 +21,14 @@ pub enum Spoken {
     Http2,
 }
 
-/// Reads until it is clear what is spoken, and gives back what was read. `None` if the client left before.
+/// Reads until it is clear what is spoken, and gives back what was read, behind what was read `before`. `None` if the
+/// client left before.
 ///
 /// # Errors
 /// Those of reading.
-pub async fn sniff<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Option<(Spoken, Bytes)>> {
+pub async fn sniff<R: AsyncRead + Unpin>(reader: &mut R, before: &[u8]) -> io::Result<Option<(Spoken, Bytes)>> {
     let mut seen = BytesMut::with_capacity(FIRST_READ);
+    seen.extend_from_slice(before);
     loop {
         if reader.read_buf(&mut seen).await? == 0 {
             return Ok(None);
@@ -64,9 +66,16 @@ mod tests {
     #[tokio::test]
     async fn a_preface_in_pieces_is_still_one() {
         let mut pieces = tokio_test_pieces(&[b"PRI * HT", b"TP/2.0\r\n\r\nSM", b"\r\n\r\nrest"]);
-        let (spoken, seen) = sniff(&mut pieces).await.unwrap().unwrap();
+        let (spoken, seen) = sniff(&mut pieces, b"").await.unwrap().unwrap();
         assert_eq!(spoken, Spoken::Http2);
         assert_eq!(&seen[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrest");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_is_a_part_of_it() {
+        let mut pieces = tokio_test_pieces(&[b"OST / HTTP/1.1\r\n"]);
+        let (spoken, seen) = sniff(&mut pieces, b"P").await.unwrap().unwrap();
+        assert_eq!((spoken, &seen[..]), (Spoken::Http1, b"POST / HTTP/1.1\r\n".as_slice()));
     }
 
     fn tokio_test_pieces(pieces: &[&'static [u8]]) -> impl AsyncRead + Unpin {

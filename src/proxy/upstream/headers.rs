@@ -1,52 +1,14 @@
-//! Headers that change because a gateway stands between: who the client is, and what concerns one hop only.
+//! Headers that change because a gateway stands between: what concerns one hop only.
 //! Pingora strips the hop-by-hop headers of a request by itself; those of an answer are stripped here, and its
 //! framing is brought into the one form that the client can read.
 
-use std::fmt::Write;
-use std::net::IpAddr;
-
-use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType};
 
 use crate::router::is_grpc;
 use crate::telemetry::Traced;
-
-/// What the upstream is told of the client's side.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientSide {
-    /// The client.
-    pub address: IpAddr,
-    /// The port clients were told.
-    pub port: u16,
-    /// Whether the client came over TLS.
-    pub tls: bool,
-}
-
-/// Replaces whatever the client says of forwarding by what is known here: it is not trusted.
-///
-/// # Errors
-/// Never for a request that was read; the types ask for it.
-pub fn forward(request: &mut RequestHeader, client: ClientSide) -> pingora::Result<()> {
-    let claimed: Vec<HeaderName> =
-        request.headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
-    for name in &claimed {
-        request.remove_header(name);
-    }
-    request.remove_header(&FORWARDED);
-
-    let mut address = String::with_capacity(40);
-    let _ = write!(address, "{}", client.address);
-    let address = HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-    request.insert_header("X-Real-IP", address.clone())?;
-    request.insert_header("X-Forwarded-For", address)?;
-    if let Some(host) = request.headers.get(HOST).cloned() {
-        request.insert_header("X-Forwarded-Host", host)?;
-    }
-    request.insert_header("X-Forwarded-Port", HeaderValue::from(client.port))?;
-    request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(if client.tls { "https" } else { "http" }))
-}
 
 /// Tells the upstream which span it is called from.
 ///
@@ -224,34 +186,5 @@ mod tests {
             let refused = answer(&mut response(101, &[("upgrade", "websocket")]), &request).unwrap_err();
             assert_eq!(refused.esource(), &pingora::ErrorSource::Upstream);
         }
-    }
-
-    #[test]
-    fn what_the_client_says_of_forwarding_is_replaced() {
-        let mut asked = request(
-            Version::HTTP_11,
-            &[
-                ("host", "a.com:8080"),
-                ("forwarded", "for=1.2.3.4"),
-                ("x-forwarded-for", "1.2.3.4"),
-                ("x-forwarded-for", "5.6.7.8"),
-                ("x-forwarded-client-cert", "x"),
-                ("x-real-ip", "1.2.3.4"),
-                ("x-forwardedfor", "kept"),
-            ],
-        );
-        forward(&mut asked, ClientSide { address: "192.0.2.1".parse().unwrap(), port: 443, tls: true }).unwrap();
-        let mut seen: Vec<_> = asked.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
-        seen.sort();
-        let expected = [
-            "host: \"a.com:8080\"",
-            "x-forwarded-for: \"192.0.2.1\"",
-            "x-forwarded-host: \"a.com:8080\"",
-            "x-forwarded-port: \"443\"",
-            "x-forwarded-proto: \"https\"",
-            "x-forwardedfor: \"kept\"",
-            "x-real-ip: \"192.0.2.1\"",
-        ];
-        assert_eq!(seen, expected);
     }
 }

@@ -100,6 +100,7 @@ fn json(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: &Head
     put(",\"route\":", route.map_or(Value::Null, |r| Value::Joined(r.namespace, r.name)));
     put(",\"rule\":", route.map_or(Value::Null, |r| Value::Number(r.rule.into())));
     put(",\"tls\":", Value::Bool(record.tls));
+    put(",\"request_id\":", Some(record.request_id).filter(|id| !id.is_empty()).map_or(Value::Null, Value::Text));
     put(",\"trace_id\":", record.trace_id.map_or(Value::Null, Value::Trace));
     put(",\"error\":", record.error.map_or(Value::Null, Value::Text));
     json_headers(line, b",\"request_headers\":{", record.headers.request, rules);
@@ -157,6 +158,7 @@ impl Value<'_> {
             Value::Milliseconds(value) => serde_json::to_writer(line, &milliseconds(value)),
             Value::Text(value) => serde_json::to_writer(line, value),
             Value::Joined(namespace, name) => serde_json::to_writer(line, &Joined(namespace, name)),
+            Value::Address(value) if value.port() == 0 => serde_json::to_writer(line, &value.ip()),
             Value::Address(value) => serde_json::to_writer(line, &value),
             Value::Header(value) => serde_json::to_writer(line, &value),
             Value::Trace(value) => serde_json::to_writer(line, &format_args!("{value:032x}")),
@@ -234,6 +236,7 @@ struct Address(Option<SocketAddr>);
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            Some(address) if address.port() == 0 => address.ip().fmt(f),
             Some(address) => address.fmt(f),
             None => f.write_str("-"),
         }
@@ -288,6 +291,7 @@ mod tests {
             code: 200,
             reason: Reason::None,
             client: "192.0.2.1:4711".parse().ok(),
+            request_id: "5f0c",
             upstream: "[2001:db8::1]:8080".parse().ok(),
             duration: Duration::from_micros(12_345),
             upstream_duration: Duration::from_millis(12),
@@ -328,7 +332,7 @@ mod tests {
                 r#""protocol":"HTTP/1.1","status":200,"reason":"none","duration_ms":12.345,"#,
                 r#""upstream_duration_ms":12.0,"bytes":512,"bytes_received":3,"client":"192.0.2.1:4711","#,
                 r#""upstream":"[2001:db8::1]:8080","gateway":"default/edge","listener":"web","#,
-                r#""route_kind":"HTTPRoute","route":"shop/cart","rule":2,"tls":true,"trace_id":null,"error":null}"#,
+                r#""route_kind":"HTTPRoute","route":"shop/cart","rule":2,"tls":true,"request_id":"5f0c","trace_id":null,"error":null}"#,
                 "\n"
             )
         );
@@ -366,13 +370,22 @@ mod tests {
     }
 
     #[test]
+    fn a_client_of_unknown_port_is_an_address() {
+        let mut record = record("/", "a", None);
+        record.client = "[2001:db8::7]:0".parse().ok();
+        assert!(line(Format::Json, &record).contains(r#""client":"2001:db8::7","#));
+        assert!(line(Format::Text, &record).contains(" 2001:db8::7 -> "));
+    }
+
+    #[test]
     fn nothing_known_is_null() {
         let mut record = record("", "", None);
+        record.request_id = "";
         record.listener = None;
         record.route = None;
         record.client = None;
         let value: serde_json::Value = serde_json::from_str(&line(Format::Json, &record)).unwrap();
-        for field in ["gateway", "listener", "route_kind", "route", "rule", "client", "error"] {
+        for field in ["gateway", "listener", "route_kind", "route", "rule", "client", "request_id", "error"] {
             assert!(value[field].is_null(), "{field}");
         }
         assert!(line(Format::Text, &record).contains(" - -\n"));

@@ -62,6 +62,17 @@ pub fn forward_to(shares: Vec<(u32, UpstreamIndex, Filters)>) -> Action {
     Action::Forward(WeightedUpstreams::new(shares.into_iter().map(share)).unwrap())
 }
 
+/// A table with one route, for requests with these headers.
+pub fn routes_by_header(headers: &[(&str, &str)], rule: RuleIndex) -> RouteTable<RuleIndex> {
+    let matcher = |(name, value): &(&str, &str)| transom::router::HeaderMatch {
+        name: name.parse().unwrap(),
+        value: transom::router::ValueMatch::Exact((*value).to_owned()),
+    };
+    let matches = RouteMatch { headers: headers.iter().map(matcher).collect(), ..RouteMatch::default() };
+    let order = RouteOrder { created: 0, route: "test/r".to_owned(), rule: 0, index: 0 };
+    RouteTable::build(vec![RouteEntry { hostname: None, matches, order, value: rule }])
+}
+
 /// Changes of headers.
 pub fn changes(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderChanges {
     let pairs = |list: &[(&str, &str)]| {

@@ -53,6 +53,11 @@ impl Gateway {
         Gateway::recorded(settings, Telemetry::new(BuildLabels::default(), AccessLog::off()))
     }
 
+    /// And with an access log.
+    pub fn logging(settings: Settings, log: AccessLog) -> Gateway {
+        Gateway::recorded(settings, Telemetry::new(BuildLabels::default(), log))
+    }
+
     /// With a telemetry of one's own, too.
     pub fn recorded(mut settings: Settings, telemetry: Telemetry) -> Gateway {
         settings.workers = settings.workers.or(std::num::NonZeroUsize::new(2));
