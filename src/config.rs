@@ -389,11 +389,14 @@ mod tests {
     /// Texts of which each setting takes at least one that is not its default.
     const CANDIDATES: &[&str] = &[
         "1",
+        "0.5",
+        "5xx",
         "6s",
         "65KiB",
         "x",
         "example.com/x",
         "127.0.0.1:1",
+        "http://otel:4318",
         "{\"80\": {forwardedHeaders: {trustedIPs: [10.0.0.1]}}}",
     ];
 
