@@ -96,7 +96,7 @@ settings! {
     port_offset: PortOffset = "0", Translating;
     /// Settings by the port that listeners name: from whom the PROXY protocol and forwarding headers are taken, and
     /// where every request is redirected.
-    ports: Ports = "{}", Serving;
+    ports: Ports = "{}", Translating;
     /// How listeners are reached: by their ports on this machine (files, or a DaemonSet on the host's network), or by a
     /// Service that is made for each Gateway, in front of the pods.
     expose: Expose = "host", Translating;

@@ -44,6 +44,22 @@ fn a_404_is_an_answer_too_and_exits_with_0() {
 }
 
 #[test]
+fn a_port_that_is_redirected_answers_before_any_route() {
+    let folder = folder();
+    let ports = "{8080: {redirections: {entryPoint: {to: 8443, permanent: false}}}}";
+    for url in ["http://shop.localhost:8080/cart?a=b", "http://nobody.example:8080/cart?a=b"] {
+        let value = explained(&folder, &["--ports", ports, "GET", url]);
+        let location = url.replace("http://", "https://").replace("8080", "8443");
+        assert_eq!(value["answer"], json!({"status": 302, "reason": "redirect", "location": location}));
+        assert_eq!(value["route"], Value::Null);
+    }
+    let other = explained(&folder, &["--ports", ports, "GET", "https://blog.apps.localhost:8443/"]);
+    assert_eq!(other["route"]["name"], "apps");
+    let run = folder.run(&["explain", "--ports", ports, "-f", "q.yaml", "GET", "http://shop.localhost:8080/"]);
+    assert!(run.out.contains("port 8080 sends every request elsewhere"), "{}", run.out);
+}
+
+#[test]
 fn text_is_for_people_and_without_colour_in_a_pipe() {
     let run = folder().run(&["explain", "-f", "q.yaml", "GET", "https://blog.apps.localhost:8443/"]);
     assert_eq!(run.code, 0, "{run:?}");

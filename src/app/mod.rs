@@ -43,6 +43,7 @@ use crate::telemetry::{AccessLog, BuildLabels, Telemetry, Tracer, trace};
 use crate::translate::{Binds, Origin};
 
 pub use cluster::{lease_name, own_namespace};
+pub use ports::redirections;
 pub use privilege::take_up_low_ports;
 
 use cluster::{Ends, Member};
@@ -117,7 +118,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     });
     let view = objects.view(report.clone(), reader.clone());
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
-    tasks.spawn(admin.serve(state(&readiness, &telemetry, &view, applied), stop.clone()));
+    tasks.spawn(admin.serve(state(&config, &readiness, &telemetry, &view, applied), stop.clone()));
 
     let proxy = proxy::start(serving(&config), reader, &telemetry, ports_bound)
         .map_err(|error| unavailable("data workers", &error))?;
@@ -187,23 +188,24 @@ fn serving(config: &Config) -> proxy::Settings {
         upstream_idle_timeout: config.upstream_idle_timeout.0,
         upstream_pool: config.upstream_pool.0,
         tcp_keepalive: config.tcp_keepalive.0,
-        ports: config.ports.0.iter().map(|(port, settings)| (port.get(), ports::settings(settings))).collect(),
+        ports: ports::settings(config),
         ..proxy::Settings::default()
     }
 }
 
 fn state(
+    config: &Config,
     readiness: &Readiness,
     telemetry: &Telemetry,
     view: &watch::View,
     applied: Option<AppliedView>,
 ) -> admin::State {
-    let (view, reader) = (view.clone(), view.reader.clone());
+    let (view, reader, redirections) = (view.clone(), view.reader.clone(), redirections(config));
     admin::State {
         readiness: readiness.clone(),
         telemetry: telemetry.clone(),
         config: Arc::new(move || view.dump()),
-        explain: Some(Arc::new(move |asked| explain(&reader.current(), &asked.method, &asked.url, &asked.headers))),
+        explain: Some(Arc::new(move |asked| explain(&reader.current(), asked, &redirections))),
         applied,
     }
 }

@@ -1,11 +1,24 @@
-//! Settings of a port, as they were given, in the words of the data plane.
+//! Settings of ports, as they were given, in the words of the data plane.
 
-use crate::config::{Port, ProxyMode, ProxyProtocol, Redirection};
+use std::collections::BTreeMap;
+
+use crate::config::{Config, Port, ProxyMode, ProxyProtocol, Redirection};
 use crate::proxy::{self, AddressRanges, PortSettings};
 use crate::snapshot::filter::Scheme;
 
-/// What holds on the port.
-pub fn settings(port: &Port) -> PortSettings {
+/// What holds on each port.
+pub fn settings(config: &Config) -> BTreeMap<u16, PortSettings> {
+    config.ports.0.iter().map(|(port, given)| (port.get(), settings_of(given))).collect()
+}
+
+/// Where the requests of some ports are sent instead.
+#[must_use]
+pub fn redirections(config: &Config) -> BTreeMap<u16, proxy::Redirection> {
+    let all = settings(config).into_iter();
+    all.filter_map(|(port, settings)| Some((port, settings.redirection?))).collect()
+}
+
+fn settings_of(port: &Port) -> PortSettings {
     let protocol = |protocol: &ProxyProtocol| proxy::ProxyProtocol {
         trusted: AddressRanges(protocol.trusted.clone()),
         required: protocol.mode == ProxyMode::Required,

@@ -10,6 +10,7 @@ mod client;
 mod context;
 mod deadline;
 mod edge;
+mod elsewhere;
 mod error;
 mod filter;
 mod forwarding;

@@ -6,7 +6,6 @@ use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 
-use crate::snapshot::Redirect;
 use crate::snapshot::filter::Scheme;
 
 /// Settings of a port that listeners name.
@@ -49,21 +48,5 @@ impl AddressRanges {
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|range| range.contains(&address))
-    }
-}
-
-impl Redirection {
-    /// As a rule would say it, to a request with a method that a client would keep (`keeps_method`) or not.
-    #[must_use]
-    pub fn as_rule(&self, keeps_method: bool) -> Redirect {
-        // RFC 9110, 15.4.2: "For historical reasons, a user agent MAY change the request method from POST to GET"
-        // upon 301 and 302; not upon 308 and 307.
-        let status = match (self.permanent, keeps_method) {
-            (true, true) => 301,
-            (true, false) => 308,
-            (false, true) => 302,
-            (false, false) => 307,
-        };
-        Redirect { scheme: Some(self.scheme), host: None, port: Some(self.port), path: None, status }
     }
 }

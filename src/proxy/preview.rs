@@ -7,12 +7,14 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::RequestHeader;
 
+use super::elsewhere;
 use super::filter::{self, redirect::Asked};
+use super::port::Redirection;
 use super::respond;
 use super::upstream::seat;
-use crate::router::RouteMatch;
+use crate::router::{RequestParts, RouteMatch};
 use crate::snapshot::health::Standing;
-use crate::snapshot::{Action, Endpoint, Filters, Rule};
+use crate::snapshot::{Action, Endpoint, Filters, Listener, Rule};
 use crate::telemetry::Reason;
 
 /// A request to a listener, and the match that it won by.
@@ -92,6 +94,21 @@ pub fn answer(rule: &Rule, incoming: &Incoming<'_>) -> Option<Foreseen> {
         (None, Action::Redirect(redirect)) => filter::redirect::answer(redirect, incoming.asked()),
         (None, Action::Forward(_) | Action::Answer(_)) => return None,
     };
+    Some(Foreseen { status: answer.status, reason: answer.reason, headers: answer.headers })
+}
+
+/// What a port that sends its requests elsewhere answers; `None` for what a route of the listener takes nevertheless.
+#[must_use]
+pub fn elsewhere(
+    to: Redirection,
+    listener: Option<&Listener>,
+    parts: &RequestParts<'_>,
+    port_offset: u16,
+) -> Option<Foreseen> {
+    if listener.is_some_and(|listener| elsewhere::takes_challenge(listener, parts)) {
+        return None;
+    }
+    let answer = elsewhere::answer(to, parts, port_offset);
     Some(Foreseen { status: answer.status, reason: answer.reason, headers: answer.headers })
 }
 

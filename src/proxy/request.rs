@@ -12,14 +12,13 @@ use pingora::http::RequestHeader;
 
 use super::client::Client;
 use super::context::{Forwarding, Matched, RequestContext};
+use super::elsewhere;
 use super::filter::{self, redirect::Asked};
 use super::listener::connection::{Connection, Security};
-use super::port::Redirection;
 use super::respond::Answer;
 use super::serving::{ListenerIndex, View, WorkerState};
 use super::upstream::{Nobody, Pick, Ticket, headers, key};
-use crate::router::{PathMatch, RequestParts, normalise_host, path};
-use crate::snapshot::filter::Scheme;
+use crate::router::{RequestParts, normalise_host, path};
 use crate::snapshot::{
     Action, Bind, Choice, Filters, Listener, LocalAnswer, Share, Target, UpstreamIndex, UpstreamProtocol,
     WeightedUpstreams,
@@ -55,7 +54,14 @@ pub fn admit(
     }
     context.host = settle_host(request)?;
     settle_path(request)?;
-    let elsewhere = connection.redirection.filter(|to| !is_there(to, connection, &client));
+    let parts = RequestParts {
+        host: &context.host,
+        method: &request.method,
+        path: request.uri.path(),
+        query: request.uri.query(),
+        headers: &request.headers,
+    };
+    let elsewhere = elsewhere::redirection(connection, &client);
     let view = state.view();
     let bind = view.bind(&connection.bind).ok_or(Answer::new(404, Reason::NoListener))?;
     let at = |index| ListenerIndex { bind: connection.bind, index };
@@ -64,23 +70,15 @@ pub fn admit(
         Err((whose, refusal)) => {
             context.matched = whose.map(|index| Matched::new(view.clone(), at(index)));
             let elsewhere = elsewhere.filter(|_| refusal.reason == Reason::NoListener);
-            return Err(elsewhere.map_or(refusal, |to| redirected(to, request, &context.host, &client, &view)));
+            return Err(elsewhere.map_or(refusal, |to| elsewhere::answer(to, &parts, port_offset(&client, &view))));
         }
     };
     let listener = view.listener(at).ok_or(Answer::new(404, Reason::NoListener))?;
     let matched = context.matched.insert(Matched::new(view.clone(), at));
-
-    let parts = RequestParts {
-        host: &context.host,
-        method: &request.method,
-        path: request.uri.path(),
-        query: request.uri.query(),
-        headers: &request.headers,
-    };
     if let Some(to) = elsewhere
-        && !takes_challenge(listener, &parts)
+        && !elsewhere::takes_challenge(listener, &parts)
     {
-        return Err(redirected(to, request, &context.host, &client, &view));
+        return Err(elsewhere::answer(to, &parts, port_offset(&client, &view)));
     }
     let rule = listener.routes.value_for(&parts).copied().ok_or(Answer::new(404, Reason::NoRoute))?;
     matched.found(rule);
@@ -124,40 +122,6 @@ pub fn admit(
         }
         Action::Answer(answer) => Err(invalid(*answer)),
     }
-}
-
-/// Whether a trusted peer says that the client came by the scheme that it would be sent to: TLS ends before us, and to
-/// send it there again would be a circle.
-fn is_there(to: &Redirection, connection: &Connection, client: &Client) -> bool {
-    client.tls != connection.is_tls() && client.tls == (to.scheme == Scheme::Https)
-}
-
-/// Whether a route is there for challenges of ACME's HTTP-01: they are asked for in cleartext, and the route was made
-/// to answer them in the middle of everything else. RFC 8555, 8.3: "The path at which the resource is provisioned is
-/// comprised of the fixed prefix "/.well-known/acme-challenge/", followed by the "token" value".
-fn takes_challenge(listener: &Listener, parts: &RequestParts<'_>) -> bool {
-    const PREFIX: &str = "/.well-known/acme-challenge";
-    let is_of_it = |path: &str| path.starts_with(PREFIX);
-    is_of_it(parts.path)
-        && listener.routes.find(parts).is_some_and(|entry| match &entry.matches.path {
-            PathMatch::Exact(path) | PathMatch::Prefix(path) => is_of_it(path),
-            PathMatch::Regex(_) | PathMatch::Call(_) => false,
-        })
-}
-
-/// The answer of a port whose requests are sent elsewhere.
-fn redirected(to: Redirection, request: &RequestHeader, host: &str, client: &Client, view: &View) -> Answer {
-    let asked = Asked {
-        tls: client.tls,
-        host,
-        port: to.port.get(),
-        port_offset: port_offset(client, view),
-        path: request.uri.path(),
-        query: request.uri.query(),
-        prefix: None,
-    };
-    let keeps_method = matches!(request.method, Method::GET | Method::HEAD);
-    filter::redirect::answer(&to.as_rule(keeps_method), asked)
 }
 
 /// By how much ports of this host are bound higher: whom a proxy before us was reached by, does not see ours.

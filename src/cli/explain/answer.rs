@@ -1,5 +1,6 @@
 //! From a request to what becomes of it, on the snapshot and by the search that serve traffic.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,14 @@ use crate::cli::view::{
     self, AnswerView, BackendView, FilterView, ForwardedView, HeaderView, MatchView, RetryView, RouteView, RuleView,
     TimeoutsView,
 };
-use crate::proxy::preview::{self, Incoming};
+use crate::proxy::Redirection;
+use crate::proxy::preview::{self, Foreseen, Incoming};
 use crate::router::{Outcome, RequestParts, RouteMatch, Trial, normalise_host, path};
 use crate::snapshot::{Action, Bind, BindProtocol, Choice, Listener, Rule, RuleIndex, Snapshot, Target};
 use crate::telemetry::Reason;
+
+/// Where the requests of some ports are sent, by the port that listeners name.
+pub type Redirections = BTreeMap<u16, Redirection>;
 
 /// What becomes of a request, and why. A part that the request did not get to is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,15 +105,15 @@ impl Explanation {
         forwarded.path == target && normalise_host(&forwarded.host).is_ok_and(|host| host == request.host)
     }
 
-    /// Explains a request.
+    /// Explains a request. Requests to the ports of `redirections` are sent elsewhere.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, asked: &Asked) -> Explanation {
-        let mut explanation = Explanation::judged(snapshot, asked);
+    pub fn of(snapshot: &Snapshot, asked: &Asked, redirections: &Redirections) -> Explanation {
+        let mut explanation = Explanation::judged(snapshot, asked, redirections);
         explanation.answer = explanation.answer.told(&asked.headers);
         explanation
     }
 
-    fn judged(snapshot: &Snapshot, asked: &Asked) -> Explanation {
+    fn judged(snapshot: &Snapshot, asked: &Asked, redirections: &Redirections) -> Explanation {
         let mut explanation = Explanation::bare(asked);
         let (address, bind, by_sni) = match explanation.connect(snapshot, asked) {
             Taken::By(address, bind, by_sni) => (address, bind, by_sni),
@@ -125,9 +130,24 @@ impl Explanation {
         };
         explanation.request.path.clone_from(&normal);
 
+        let parts = RequestParts {
+            host: &host,
+            method: &asked.method,
+            path: &normal,
+            query: asked.query.as_deref(),
+            headers: &asked.headers,
+        };
+        let elsewhere = |listener| {
+            let (port, to) = bind.port().and_then(|port| redirections.get_key_value(&port))?;
+            let answer = preview::elsewhere(*to, listener, &parts, snapshot.port_offset)?;
+            Some((format!("port {port} sends every request elsewhere before routes are asked"), answer))
+        };
         let listener = match bind.choose(by_sni, &host) {
             Choice::Listener(listener) => listener,
             Choice::NoListener => {
+                if let Some(sent) = elsewhere(None) {
+                    return explanation.sent(sent);
+                }
                 let note = format!("no listener of {} takes the host {host}", view::address(address));
                 return explanation.end(Some(404), Reason::NoListener, note);
             }
@@ -139,13 +159,9 @@ impl Explanation {
             }
         };
         explanation.name(address, bind, listener);
-        let parts = RequestParts {
-            host: &host,
-            method: &asked.method,
-            path: &normal,
-            query: asked.query.as_deref(),
-            headers: &asked.headers,
-        };
+        if let Some(sent) = elsewhere(Some(listener)) {
+            return explanation.sent(sent);
+        }
         if let Some((rule, matches)) = explanation.route(snapshot, listener, &parts) {
             let incoming = Incoming {
                 tls: asked.scheme == Scheme::Https,
@@ -196,6 +212,12 @@ impl Explanation {
 
     fn end(mut self, status: Option<u16>, reason: Reason, note: String) -> Explanation {
         self.answer = AnswerView { status, ..AnswerView::none(reason) };
+        self.notes.push(note);
+        self
+    }
+
+    fn sent(mut self, (note, answer): (String, Foreseen)) -> Explanation {
+        self.answer = AnswerView::foreseen(&answer);
         self.notes.push(note);
         self
     }
@@ -327,7 +349,7 @@ mod tests {
     fn explained(snapshot: &Snapshot, method: &str, url: &str, headers: &[&str]) -> Value {
         let headers: Vec<String> = headers.iter().map(|header| (*header).to_owned()).collect();
         let asked = Asked::read(method, url, &headers).unwrap();
-        serde_json::to_value(Explanation::of(snapshot, &asked)).unwrap()
+        serde_json::to_value(Explanation::of(snapshot, &asked, &BTreeMap::new())).unwrap()
     }
 
     fn answered(value: &Value) -> (Value, &str) {

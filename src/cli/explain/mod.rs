@@ -12,9 +12,11 @@ use super::outcome::{Form, json, show};
 use super::paint::Paint;
 use super::settings::TranslatingSettings;
 use super::{Failure, Outcome};
+use crate::admin::Question;
+use crate::app::redirections;
 use crate::snapshot::Snapshot;
 
-pub use answer::Explanation;
+pub use answer::{Explanation, Redirections};
 pub use request::Asked;
 
 /// Tell what would become of a request, and why: listener, hostname, rule, backends, and why each runner-up lost.
@@ -60,9 +62,10 @@ pub(super) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
     let (explanation, loaded) = if let Some(admin) = &arguments.admin {
         (remote::ask(admin, method, url, &arguments.header)?, None)
     } else {
-        let loaded = given.read(&arguments.settings.resolve()?)?;
+        let config = arguments.settings.resolve()?;
+        let loaded = given.read(&config)?;
         loaded.refuse_unreadable()?;
-        (Explanation::of(&loaded.translation.snapshot, &asked), Some(loaded))
+        (Explanation::of(&loaded.translation.snapshot, &asked, &redirections(&config)), Some(loaded))
     };
     show(&match arguments.output {
         Form::Json => json(&explanation),
@@ -78,9 +81,14 @@ pub(super) fn run(mut arguments: Arguments) -> Result<Outcome, Failure> {
 ///
 /// # Errors
 /// What is wrong with the question, in words.
-pub fn explain(snapshot: &Snapshot, method: &str, url: &str, headers: &[String]) -> Result<serde_json::Value, String> {
+pub fn explain(
+    snapshot: &Snapshot,
+    question: &Question,
+    redirections: &Redirections,
+) -> Result<serde_json::Value, String> {
+    let Question { method, url, headers } = question;
     let asked = Asked::read(method, url, headers).map_err(|failure| failure.to_string())?;
-    serde_json::to_value(Explanation::of(snapshot, &asked)).map_err(|error| error.to_string())
+    serde_json::to_value(Explanation::of(snapshot, &asked, redirections)).map_err(|error| error.to_string())
 }
 
 /// `-f` takes several paths, as a shell makes of `-f *.yaml`, and so takes a request that stands behind it too:

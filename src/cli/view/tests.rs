@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn upstream(snapshot: &Snapshot, service: &str) -> UpstreamIndex {
 }
 
 fn explained(snapshot: &Snapshot, url: &str) -> (Value, String) {
-    let explanation = Explanation::of(snapshot, &Asked::read("GET", url, &[]).unwrap());
+    let explanation = Explanation::of(snapshot, &Asked::read("GET", url, &[]).unwrap(), &BTreeMap::new());
     (serde_json::to_value(&explanation).unwrap(), explanation.text(Paint::Plain))
 }
 
@@ -153,7 +154,7 @@ fn a_preflight_is_answered_by_the_gateway_or_refused() {
     let ask = |origin: &str| {
         let headers = [format!("origin: {origin}"), "access-control-request-method: POST".to_owned()];
         let asked = Asked::read("OPTIONS", "http://api.localhost:8080/orders", &headers).unwrap();
-        let explanation = Explanation::of(&snapshot, &asked);
+        let explanation = Explanation::of(&snapshot, &asked, &BTreeMap::new());
         (serde_json::to_value(&explanation).unwrap(), explanation.text(Paint::Plain))
     };
     let (value, text) = ask("https://a.example.com");
@@ -344,7 +345,7 @@ spec: {parentRefs: [{name: g}], rules: [{matches: [{method: {service: s.S}}]}]}
     .snapshot;
     let answer = |path: &str, headers: &[String]| {
         let asked = Asked::read("POST", &format!("http://a.localhost:8080{path}"), headers).unwrap();
-        serde_json::to_value(Explanation::of(&snapshot, &asked).answer).unwrap()
+        serde_json::to_value(Explanation::of(&snapshot, &asked, &BTreeMap::new()).answer).unwrap()
     };
     let grpc = ["content-type: application/grpc".to_owned()];
     assert_eq!(answer("/t.T/M", &grpc), json!({"status": 200, "reason": "no_route", "grpcStatus": 12}));

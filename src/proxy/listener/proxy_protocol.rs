@@ -121,19 +121,20 @@ fn parse_v1(seen: &[u8]) -> ProxyHeader {
         return if seen.len() < V1_LONGEST { ProxyHeader::Incomplete } else { ProxyHeader::Malformed };
     };
     let line = window.get(..end).and_then(|line| line.strip_suffix(b"\r")).map(String::from_utf8_lossy);
-    match line.as_deref().and_then(client_of_line) {
+    let client = match line.as_deref().and_then(|line| line.strip_prefix("PROXY ")) {
+        // "The receiver must ignore anything presented before the CRLF is found."
+        Some(rest) if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") => Some(None),
+        Some(rest) => client_of_line(rest).map(Some),
+        None => None,
+    };
+    match client {
         Some(client) => ProxyHeader::Whole { length: end + 1, client },
         None => ProxyHeader::Malformed,
     }
 }
 
-/// The client of a line of version 1 without its end; `None` if the line breaks the rules.
-fn client_of_line(line: &str) -> Option<Option<SocketAddr>> {
-    // "The receiver must ignore anything presented before the CRLF is found" after UNKNOWN.
-    let rest = line.strip_prefix("PROXY ")?;
-    if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") {
-        return Some(None);
-    }
+/// The client that a line of version 1 names behind its first word.
+fn client_of_line(rest: &str) -> Option<SocketAddr> {
     let mut words = rest.split(' '); // "exactly one space"
     let family = words.next()?;
     let address = |text: &str| -> Option<IpAddr> {
@@ -145,7 +146,7 @@ fn client_of_line(line: &str) -> Option<Option<SocketAddr>> {
     };
     let (source, _destination) = (address(words.next()?)?, address(words.next()?)?);
     let (source_port, _destination_port) = (port(words.next()?)?, port(words.next()?)?);
-    words.next().is_none().then_some(Some(SocketAddr::new(source, source_port)))
+    words.next().is_none().then_some(SocketAddr::new(source, source_port))
 }
 
 /// "A decimal number in the range \[0..65535\] inclusive", "heading zeroes are not permitted".
