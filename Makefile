@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 # a test may fail by panicking and be plain; src/ may not
 IN_TESTS := -A clippy::pedantic -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing
 
-.PHONY: help deps run test lint fmt bench check-upstream schema fuzz chart metrics-doc image cluster-up cluster-down cluster-test \
+.PHONY: help deps run test lint fmt bench soak check-upstream schema fuzz chart metrics-doc image cluster-up cluster-down cluster-test \
 	conformance clean
 
 help: ## this list
@@ -36,6 +36,9 @@ fmt: ## format
 
 bench: deps ## criterion benchmarks of router and translator, then start, memory and propagation with 5,000 routes
 	@tools/bench.sh $(ARGS)
+
+soak: deps ## 2,000 slow clients of each kind beside normal load for a minute; bytes per connection (EACH=, SECONDS_EACH=)
+	@tools/soak.sh
 
 check-upstream: deps ## `transom check` over the Gateway API's own examples and conformance manifests (needs Go)
 	@tests/upstream/check.sh

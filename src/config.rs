@@ -17,9 +17,9 @@ pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use logged::{HeaderMode, LoggedHeaders, Ratio, StatusCodes};
 pub use ports::{Port, Ports, ProxyMode, ProxyProtocol, Redirection};
 pub use value::{
-    AccessLog, AdminAddress, BodySize, Collector, Connections, ControllerName, Expose, Fault, Fields, FilePath,
+    AccessLog, AdminAddress, BodySize, Collector, Connections, ControllerName, Expose, Fault, Fields, FilePath, Frames,
     HeaderSize, LineSize, LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, ServiceName, Setting, Span,
-    Streams, Timeout, Workers,
+    Streams, Timeout, WindowSize, Workers,
 };
 
 /// Prefix of every environment variable that is a setting.
@@ -167,9 +167,11 @@ settings! {
     /// Most bytes of a request's body; a larger one is answered with 413. What a backend takes, it decides itself: there
     /// is no limit unless it is set here.
     body_limit: BodySize = "none", Serving;
-    /// How long an HTTP/1 client may send nothing of a body that is to come; after that it is answered with 408.
+    /// How long a client may send nothing of a body that is to come, calls of gRPC over HTTP/2 apart; after that it is
+    /// answered with 408. And how long an endpoint may take nothing of it.
     body_timeout: Timeout = "60s", Serving;
-    /// How long a client may take nothing of what is sent to it; after that its connection is dropped.
+    /// How long a client may take nothing of what is sent to it; after that its connection is dropped, or its HTTP/2
+    /// stream reset.
     send_timeout: Timeout = "60s", Serving;
     /// How long the answer to an HTTP/1 client that has closed its side behind its request is still waited for. One that
     /// has gone altogether looks the same.
@@ -180,6 +182,19 @@ settings! {
     keepalive_timeout: Seconds = "75s", Serving;
     /// Most concurrent requests of one HTTP/2 connection of a client.
     http2_streams: Streams = "128", Serving;
+    /// Bytes that an HTTP/2 client may send ahead on one request, before the endpoint has taken them.
+    http2_stream_window: WindowSize = "1MiB", Serving;
+    /// The same for all requests of a connection together.
+    http2_connection_window: WindowSize = "4MiB", Serving;
+    /// Bytes of an answer over HTTP/2 that wait here for its client to read them.
+    http2_send_buffer: WindowSize = "64KiB", Serving;
+    /// Requests that an HTTP/2 client may cancel, or have refused as malformed, in 10 seconds; each one that it lets end
+    /// is one more. After that its connection is ended.
+    http2_resets: Frames = "200", Serving;
+    /// Frames that are neither request nor body (PING, SETTINGS, PRIORITY, WINDOW_UPDATE and the like) that an HTTP/2
+    /// client may send in 10 seconds; each request and each piece of a body is four more, each KiB of a body one. After
+    /// that its connection is ended.
+    http2_control_frames: Frames = "1000", Serving;
     /// To establish a connection to an endpoint; after that another one is tried.
     connect_timeout: Timeout = "5s", Serving;
     /// After which an unused connection to an endpoint is closed.
@@ -368,6 +383,10 @@ mod tests {
             ("header_limit", "2MiB"),
             ("header_limit", "64kb"),
             ("http2_streams", "0"),
+            ("http2_stream_window", "1KiB"),
+            ("http2_connection_window", "2048MiB"),
+            ("http2_resets", "0"),
+            ("http2_control_frames", "1000001"),
             ("upstream_pool", "0"),
             ("controller_name", "transom"),
             ("controller_name", "/x"),

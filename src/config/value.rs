@@ -156,6 +156,30 @@ impl Setting for HeaderSize {
     }
 }
 
+/// Bytes that are under way on a connection, 16 KiB to 1 GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSize(pub u32);
+
+impl Setting for WindowSize {
+    const ALLOWED: &'static str = "a number of bytes, or of KiB or MiB, as 65536 or 64KiB; from 16KiB to 1024MiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        bytes(text, 16 << 10, 1 << 30).map(WindowSize)
+    }
+}
+
+/// A number of frames, 1 to 1,000,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frames(pub u32);
+
+impl Setting for Frames {
+    const ALLOWED: &'static str = "a number from 1 to 1000000";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|n| (1..=1_000_000).contains(n)).map(Frames)
+    }
+}
+
 /// Bytes of a request line, 1 KiB to 60 KiB: a longer target is none to Pingora.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineSize(pub u32);

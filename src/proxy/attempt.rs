@@ -19,6 +19,7 @@ use super::forwarding::Forwarding;
 use super::retry::{Facts, Failed, jittered};
 use super::upstream;
 use super::{GatewayProxy, connection, is_begun};
+use crate::router::is_grpc;
 use crate::snapshot::{Retry, Timeouts, UpstreamProtocol};
 use crate::telemetry::trace::Outcome;
 use crate::telemetry::{Reason, RetrySkip};
@@ -92,10 +93,18 @@ pub async fn begin(
 /// # Errors
 /// The time of the try is over. Or it has a fresh HTTP/2 connection that took its time to come: Pingora's read timeout
 /// was set before that, so the try goes on from its beginning, over the connection that is now there.
-pub fn connected(reused: bool, socket: RawFd, context: &mut RequestContext) -> pingora::Result<()> {
+pub fn connected(
+    gateway: &GatewayProxy,
+    session: &mut Session,
+    reused: bool,
+    socket: RawFd,
+    context: &mut RequestContext,
+) -> pingora::Result<()> {
     let Some(forwarding) = &mut context.forwarding else { return Ok(()) };
     let running = &mut forwarding.running;
-    if running.limit.is_none() {
+    if awaits_body(session) {
+        deadline::await_body(gateway.settings.body_timeout);
+    } else if running.limit.is_none() {
         return Ok(());
     }
     if deadline::expired().is_some() {
@@ -104,7 +113,8 @@ pub fn connected(reused: bool, socket: RawFd, context: &mut RequestContext) -> p
     match forwarding.upstream.protocol() {
         UpstreamProtocol::Http1 => deadline::connected(socket),
         UpstreamProtocol::H2c => {
-            running.goes_on = !reused && running.began.is_some_and(|began| began.elapsed() > SLOW_CONNECT);
+            running.goes_on =
+                !reused && running.limit.is_some() && running.began.is_some_and(|began| began.elapsed() > SLOW_CONNECT);
             if running.goes_on {
                 return Err(Error::explain(ErrorType::InternalError, "a connection that took its time"));
             }
@@ -137,7 +147,7 @@ pub fn answered(
 ) -> pingora::Result<()> {
     let upgraded = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     let (Some(forwarding), matched) = (&mut context.forwarding, &context.matched) else { return Ok(()) };
-    let is_limited = forwarding.running.limit.is_some();
+    let is_limited = deadline::is_armed();
     if is_limited && deadline::expired().is_some() {
         return over(); // what else comes of this answer may be nothing but the socket's end
     }
@@ -175,7 +185,11 @@ pub fn broke_off(
     error: &Error,
     reused: bool,
 ) -> bool {
-    let expired = end_limits(session);
+    let expired = match end_limits(session) {
+        // An endpoint that took nothing of the body, of which Pingora tells only once the endpoint is cut off.
+        Some(Bound::Body) if error::is_slow(error) => Some(Bound::Try),
+        expired => expired,
+    };
     let Some(forwarding) = &mut context.forwarding else { return false };
     if let Some(code) = forwarding.running.given_up {
         forwarding.discarded_answer = true;
@@ -191,7 +205,7 @@ pub fn broke_off(
     let over = expired.or_else(|| forwarding.running.limit.filter(|_| error::is_slow(error)).map(|limit| limit.bound));
     let failure = over.map_or_else(|| error::classify(error), Failure::over);
     let failed = match over {
-        Some(Bound::Request) => None,
+        Some(Bound::Request | Bound::Body) => None,
         Some(Bound::Try) => Some(Failed::Slow),
         None => error::failed(error, reused),
     };
@@ -241,6 +255,7 @@ pub fn exhausted(failure: Failure, forwarding: Option<&Forwarding>) -> Failure {
 /// What went wrong, for the log: each try that failed, if there were several, and the last error in full.
 pub fn account(failure: Failure, error: &Error, forwarding: Option<&Forwarding>) -> String {
     let last = match failure.reason {
+        Reason::RequestInvalid if failure.status == Some(408) => "the client paused within its body".to_owned(),
         // Pingora reports what its end looked like from within.
         Reason::RequestTimeout => "the time for the request was over".to_owned(),
         Reason::BackendTimeout => "the time for a try was over".to_owned(),
@@ -273,6 +288,12 @@ fn limit(timeouts: Timeouts, deadline: Option<Instant>, now: Instant) -> Option<
         (_, Some(at)) => Some(Limit { at, bound: Bound::Try }),
         (None, None) => None,
     }
+}
+
+/// Whether a body is to come, whose pauses are bounded. A call of gRPC may be silent for hours, both ways: it has the
+/// time of its rule alone.
+fn awaits_body(session: &mut Session) -> bool {
+    !session.is_body_done() && !session.is_upgrade_req() && !is_grpc(&session.req_header().headers)
 }
 
 /// Ends the limits of the running try, and makes the client's connection usable again. Which one was over.

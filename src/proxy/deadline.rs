@@ -30,6 +30,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::listener::connection::Connection;
 
+/// An endpoint that does not take a body is given up by Pingora; only after that the client is blamed for the pause.
+const ENDPOINT_FIRST: Duration = Duration::from_millis(500);
+
 /// For a request to end by itself once its time is over.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -40,6 +43,8 @@ pub enum Bound {
     Request,
     /// One try.
     Try,
+    /// The next piece of the request's body.
+    Body,
 }
 
 /// A moment at which the running try ends.
@@ -64,6 +69,20 @@ struct Slot {
     upstream: Cell<Option<RawFd>>,
     /// Whether the endpoint's answer is on its way to the client.
     begun: Cell<bool>,
+    /// The longest pause of the request's body, and when the one at hand has lasted so long.
+    pause: Cell<Option<(Duration, Instant)>>,
+}
+
+impl Slot {
+    /// What is over next.
+    fn next(&self) -> Option<Limit> {
+        let pause = self.pause.get().map(|(_, at)| Limit { at, bound: Bound::Body });
+        match (self.limit.get(), pause) {
+            (Some(limit), Some(pause)) if pause.at < limit.at => Some(pause),
+            (None, pause) => pause,
+            (limit, _) => limit,
+        }
+    }
 }
 
 /// Serves a connection or a stream under the limits that its requests set. `client` is the connection of an HTTP/1
@@ -87,6 +106,20 @@ pub fn connected(upstream: RawFd) {
     with(|slot| slot.upstream.set(Some(upstream)));
 }
 
+/// From now on the request's body comes, with no pause longer than this. Of HTTP/1 clients, Pingora sees to it before.
+pub fn await_body(longest: Duration) {
+    with(|slot| slot.pause.set(Instant::now().checked_add(longest + ENDPOINT_FIRST).map(|at| (longest, at))));
+}
+
+/// A piece of the body has come, which may be the last one.
+pub fn body_came(end: bool) {
+    with(|slot| match slot.pause.get() {
+        Some(_) if end => slot.pause.set(None),
+        Some((longest, _)) => await_body(longest),
+        None => {}
+    });
+}
+
 /// The endpoint's answer is passed on: from now on it can only be cut. The socket is left alone, since to an answer
 /// that ends with its connection a shutdown would look like its end.
 pub fn begun() {
@@ -100,11 +133,17 @@ pub fn begun() {
 pub fn disarm() -> Option<Bound> {
     with(|slot| {
         slot.limit.set(None);
+        slot.pause.set(None);
         slot.upstream.set(None);
         slot.begun.set(false);
         slot.expired.take()
     })
     .flatten()
+}
+
+/// Whether anything of the running try is bounded.
+pub fn is_armed() -> bool {
+    with(|slot| slot.next().is_some() || slot.upstream.get().is_some()).unwrap_or(false)
 }
 
 /// Which limit is over, if one is.
@@ -132,7 +171,7 @@ impl<F: Future + Unpin> Future for Watch<F> {
             if let Poll::Ready(output) = Pin::new(&mut this.inner).poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            let Some(limit) = with(|slot| slot.limit.get()).flatten() else { return Poll::Pending };
+            let Some(limit) = with(Slot::next).flatten() else { return Poll::Pending };
             ready!(poll_until(&mut this.timer, limit.at, cx));
             if this.expire(limit).is_break() {
                 if let Some(client) = &this.client {
@@ -159,6 +198,7 @@ impl<F> Watch<F> {
                 (None, None) if slot.begun.get() => return Break(()),
                 (None, None) => {}
             }
+            slot.pause.set(None);
             slot.limit.set(Some(Limit { at: Instant::now() + GRACE, ..limit }));
             Continue(())
         })
@@ -219,6 +259,28 @@ mod tests {
         });
         assert_eq!(watch(inner, None).await, None);
         assert_eq!(start.elapsed(), ms(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_piece_of_a_body_has_its_own_time() {
+        let start = Instant::now();
+        let inner = Box::pin(async {
+            arm(Limit { at: start + ms(60_000), bound: Bound::Request });
+            await_body(ms(1000));
+            for _ in 0..5 {
+                tokio::time::sleep(ms(900)).await;
+                body_came(false);
+            }
+            poll_fn(|_| expired().map_or(Poll::Pending, Poll::Ready)).await
+        });
+        assert_eq!(watch(inner, None).await, Some(Bound::Body));
+        assert_eq!(start.elapsed(), ms(5500) + ENDPOINT_FIRST);
+        let whole = Box::pin(async {
+            await_body(ms(1000));
+            body_came(true);
+            tokio::time::sleep(ms(90_000)).await;
+        });
+        assert_eq!(watch(whole, None).await, Some(()));
     }
 
     #[tokio::test(start_paused = true)]

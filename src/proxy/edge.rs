@@ -12,12 +12,29 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 
-use super::{GatewayProxy, deadline};
+use super::listener::connection::Connection;
+use super::{GatewayProxy, deadline, facts};
 
 /// The proxy, as connections are given to it.
 pub struct Edge {
     /// Serves requests.
     pub proxy: Arc<HttpProxy<GatewayProxy>>,
+}
+
+/// A request of an HTTP/2 connection, counted there as long as it lasts.
+struct Served(Arc<Connection>);
+
+impl Served {
+    fn new(connection: &Arc<Connection>) -> Self {
+        connection.began();
+        Served(connection.clone()) // shared within this thread alone
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
 }
 
 #[async_trait]
@@ -33,13 +50,14 @@ impl HttpServerApp for Edge {
         'watch: 'future,
         Self: 'future,
     {
-        let is_h2 = session.is_http2();
+        let served = session.is_http2().then(|| session.digest().and_then(facts).map(Served::new));
         let request = self.proxy.process_new_http(session, shutdown);
-        if !is_h2 {
-            return request;
-        }
+        let Some(served) = served else { return request };
         let watched = deadline::watch(request, None);
-        Box::pin(async move { watched.await.flatten() })
+        Box::pin(async move {
+            let _served = served;
+            watched.await.flatten()
+        })
     }
 
     async fn http_cleanup(&self) {

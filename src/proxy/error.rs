@@ -34,6 +34,7 @@ impl Failure {
         match bound {
             Bound::Request => Failure::answered(504, Reason::RequestTimeout),
             Bound::Try => Failure::answered(504, Reason::BackendTimeout),
+            Bound::Body => Failure::answered(408, Reason::RequestInvalid),
         }
     }
 }

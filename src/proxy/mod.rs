@@ -126,7 +126,7 @@ impl ProxyHttp for GatewayProxy {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         reused: bool,
         _: &HttpPeer,
         socket: RawFd,
@@ -136,7 +136,7 @@ impl ProxyHttp for GatewayProxy {
         if let Some(choice) = context.choice() {
             choice.connected(reused, digest);
         }
-        attempt::connected(reused, socket, context)
+        attempt::connected(self, session, reused, socket, context)
     }
 
     async fn upstream_request_filter(
@@ -174,6 +174,7 @@ impl ProxyHttp for GatewayProxy {
         if end && let Ok(connection) = connection(session) {
             connection.request_ended();
         }
+        deadline::body_came(end);
         context.mirroring.pass(body.as_ref(), end);
         Ok(())
     }
@@ -260,9 +261,7 @@ impl ProxyHttp for GatewayProxy {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut RequestContext) {
-        if !context.timeouts().is_none() {
-            deadline::disarm();
-        }
+        deadline::disarm();
         if let Some(forwarding) = &mut context.forwarding {
             forwarding.done();
         }
@@ -297,6 +296,9 @@ impl GatewayProxy {
             session.set_keepalive(Some(self.settings.keepalive_timeout.as_secs()));
         }
         session.set_pipelining_enabled(true);
+        if session.req_header().version == Version::HTTP_2 {
+            session.set_write_timeout(Some(self.settings.send_timeout)); // a stream may stand still, its connection not
+        }
     }
 }
 
@@ -307,10 +309,11 @@ fn is_begun(session: &Session) -> bool {
 
 /// The facts of the connection that a request came on.
 fn connection(session: &Session) -> pingora::Result<&Arc<Connection>> {
-    session
-        .digest()
-        .and_then(|digest| digest.proxy_digest.as_ref())
-        .and_then(|proxy| proxy.user_data.as_ref())
-        .and_then(|facts| facts.downcast_ref::<Arc<Connection>>())
-        .ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection without facts"))
+    let facts = session.digest().and_then(facts);
+    facts.ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection without facts"))
+}
+
+/// The facts of the connection that Pingora's digest is of.
+fn facts(digest: &Digest) -> Option<&Arc<Connection>> {
+    digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }

@@ -145,6 +145,7 @@ impl Drop for RequestContext {
             }
             Some(Bound::Request) => Reason::RequestTimeout,
             Some(Bound::Try) => Reason::BackendTimeout,
+            Some(Bound::Body) => Reason::RequestInvalid,
             None => Reason::Draining,
         };
         let facts = self.unrecorded.facts.take();

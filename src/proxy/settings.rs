@@ -24,7 +24,7 @@ pub struct Settings {
     pub header_fields: usize,
     /// Bytes of a request's body; `None` is any number.
     pub body_limit: Option<u64>,
-    /// Between two reads of an HTTP/1 request's body.
+    /// Between two pieces of a request's body.
     pub body_timeout: Duration,
     /// For how long a client may take nothing of what is sent to it.
     pub send_timeout: Duration,
@@ -42,6 +42,12 @@ pub struct Settings {
     pub h2_stream_window: u32,
     /// Bytes an HTTP/2 client may send ahead on one connection.
     pub h2_connection_window: u32,
+    /// Bytes of an HTTP/2 answer that wait for its client's connection.
+    pub h2_send_buffer: usize,
+    /// Streams that an HTTP/2 client may break off ahead of those that it lets end.
+    pub h2_resets: u32,
+    /// Frames neither of a request nor of a body that an HTTP/2 client may send ahead.
+    pub h2_control_frames: u32,
     /// To establish a connection to an endpoint.
     pub connect_timeout: Duration,
     /// After which an unused connection to an endpoint is closed.
@@ -77,6 +83,9 @@ impl Default for Settings {
             h2_header_limit: 64 * 1024,
             h2_stream_window: 1024 * 1024,
             h2_connection_window: 4 * 1024 * 1024,
+            h2_send_buffer: 64 * 1024,
+            h2_resets: 200,
+            h2_control_frames: 1000,
             connect_timeout: Duration::from_secs(5),
             upstream_idle_timeout: Duration::from_mins(1),
             upstream_pool: 2048,

@@ -168,7 +168,10 @@ fn http_proxy(
     h2.max_concurrent_streams(settings.h2_streams)
         .max_header_list_size(settings.h2_header_limit)
         .initial_window_size(settings.h2_stream_window)
-        .initial_connection_window_size(settings.h2_connection_window);
+        .initial_connection_window_size(settings.h2_connection_window)
+        .max_send_buffer_size(settings.h2_send_buffer)
+        // Those that were reset before they were looked at; all of them are counted by the stream.
+        .max_pending_accept_reset_streams(settings.h2_resets as usize);
     proxy.h2_options = Some(h2);
     proxy
 }

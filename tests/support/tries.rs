@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use transom::lifecycle::Readiness;
 use transom::proxy::Settings;
-use transom::snapshot::{Publisher, Retry, Snapshot, Timeouts};
+use transom::snapshot::{Publisher, Retry, Timeouts};
 use transom::telemetry::access_log::Format;
 use transom::telemetry::{AccessLog, BuildLabels, Telemetry};
 
@@ -319,6 +319,11 @@ impl Log {
         }
     }
 
+    /// Forgets all lines by now.
+    pub fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
     /// All lines by now.
     pub fn lines(&self) -> Vec<serde_json::Value> {
         let bytes = self.0.lock().unwrap().clone();
@@ -354,22 +359,22 @@ pub async fn gateway(
     for upstream in &mut snapshot.upstreams {
         upstream.policy.ejection.consecutive_failures = None; // each failure is to be met
     }
-    let (gateway, log) = logged(snapshot).await;
+    let (mut gateway, log) = logged(Settings::default());
+    gateway.serve(snapshot).await;
     (gateway, log, address)
 }
 
-async fn logged(snapshot: Snapshot) -> (Gateway, Log) {
+/// A gateway that serves nothing yet, with two workers unless the settings say otherwise, and its log.
+pub fn logged(mut settings: Settings) -> (Gateway, Log) {
+    settings.workers = settings.workers.or(std::num::NonZeroUsize::new(2));
     let log = Log::default();
     let (publisher, reader) = Publisher::new();
     let readiness = Readiness::new();
     let ready = readiness.task("proxy");
     let access_log = AccessLog::start(Format::Json, log.clone()).unwrap();
     let telemetry = Telemetry::new(BuildLabels::default(), access_log);
-    let settings = Settings { workers: std::num::NonZeroUsize::new(2), ..Settings::default() };
     let proxy = transom::proxy::start(settings, reader, &telemetry, ready).unwrap();
-    let mut gateway = Gateway { publisher, proxy, readiness, telemetry };
-    gateway.serve(snapshot).await;
-    (gateway, log)
+    (Gateway { publisher, proxy, readiness, telemetry }, log)
 }
 
 /// `request` and `backend`, in milliseconds; 0 is none.

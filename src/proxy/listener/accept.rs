@@ -212,7 +212,25 @@ impl Acceptor {
         if let Some(status) = connection.refused() {
             self.recorder.record(&refused(&connection, status, None));
         }
+        if let Some(fault) = fault(&connection) {
+            let record = refused(&connection, 0, None);
+            self.recorder.record(&RequestRecord { protocol: "HTTP/2", error: Some(&fault), ..record });
+        }
         Ok(())
+    }
+}
+
+/// What an HTTP/2 client did that no request's record tells of.
+fn fault(connection: &Connection) -> Option<String> {
+    let unheard = match connection.unheard() {
+        0 => None,
+        1 => Some("1 request was refused, or given up, before it was read".to_owned()),
+        many => Some(format!("{many} requests were refused, or given up, before they were read")),
+    };
+    match (connection.breach(), unheard) {
+        (Some(breach), Some(unheard)) => Some(format!("{breach}; {unheard}")),
+        (Some(breach), None) => Some(breach.to_string()),
+        (None, unheard) => unheard,
     }
 }
 

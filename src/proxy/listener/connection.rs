@@ -2,7 +2,9 @@
 //! and the task that owns the connection; carried to the phases through Pingora's proxy digest.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
+
+use super::conduct::Breach;
 
 use crate::proxy::port::{PortSettings, Redirection};
 
@@ -23,6 +25,9 @@ pub struct Connection {
     pub security: Security,
     phase: AtomicU8,
     refused: AtomicU16,
+    breach: AtomicU32,
+    unheard: AtomicU32,
+    serving: AtomicU32,
     reset: AtomicBool,
     cut: AtomicBool,
     ending: AtomicBool,
@@ -88,6 +93,9 @@ impl Connection {
             security,
             phase: AtomicU8::new(Phase::Idle as u8),
             refused: AtomicU16::new(0),
+            breach: AtomicU32::new(0),
+            unheard: AtomicU32::new(0),
+            serving: AtomicU32::new(0),
             reset: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -127,6 +135,46 @@ impl Connection {
         if self.phase() == Phase::Request {
             self.enter(Phase::Answer);
         }
+    }
+
+    /// Notes that an HTTP/2 client opened streams, each of which is to become a request.
+    pub fn opened(&self, streams: u32) {
+        self.unheard.fetch_add(streams, Ordering::Relaxed);
+    }
+
+    /// One of them has become a request, which is being served.
+    pub fn began(&self) {
+        self.unheard.fetch_sub(1, Ordering::Relaxed);
+        self.serving.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request of an HTTP/2 client has ended.
+    pub fn ended(&self) {
+        self.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many requests of an HTTP/2 client are being served.
+    #[must_use]
+    pub fn serving(&self) -> u32 {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    /// How many streams have become no request: they were malformed, and refused in our name by the h2 crate or by
+    /// Pingora, or the client gave them up before they were read.
+    #[must_use]
+    pub fn unheard(&self) -> u32 {
+        self.unheard.load(Ordering::Relaxed)
+    }
+
+    /// Notes why an HTTP/2 connection is ended.
+    pub fn break_off(&self, breach: Breach) {
+        self.breach.store(breach.to_code(), Ordering::Relaxed);
+    }
+
+    /// Why it is ended, if it is.
+    #[must_use]
+    pub fn breach(&self) -> Option<Breach> {
+        Breach::from_code(self.breach.load(Ordering::Relaxed))
     }
 
     /// The status with which the stream itself refused what it read, if it did.

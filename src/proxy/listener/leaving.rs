@@ -17,6 +17,9 @@ const CHECK: Duration = Duration::from_millis(50);
 /// endpoint, which then closes.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
+/// For how long an HTTP/2 client may take to follow a GOAWAY, with nothing in flight.
+const GOAWAY_TIME: Duration = Duration::from_secs(3);
+
 /// For how long it may take our end after that.
 const CLOSING_TIME: Duration = Duration::from_millis(500);
 
@@ -60,6 +63,7 @@ pub async fn leave(connection: &Connection, mut signals: Signals, last_call: &Ca
         std::future::pending::<()>().await; // the listener's owner is gone, and with it the runtime, soon
     }
     let mut waits = None;
+    let mut idle = Duration::ZERO;
     loop {
         match connection.phase() {
             Phase::Idle => return,
@@ -69,7 +73,11 @@ pub async fn leave(connection: &Connection, mut signals: Signals, last_call: &Ca
                     break;
                 }
             }
-            Phase::Head | Phase::Request | Phase::Answer | Phase::Framed => {}
+            // The h2 crate ends it once the client has answered a PING behind the GOAWAY, which not every client does.
+            Phase::Framed if connection.serving() > 0 => idle = Duration::ZERO,
+            Phase::Framed if idle >= GOAWAY_TIME => return,
+            Phase::Framed => idle += CHECK,
+            Phase::Head | Phase::Request | Phase::Answer => {}
         }
         tokio::time::sleep(CHECK).await;
     }

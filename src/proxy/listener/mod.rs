@@ -6,9 +6,11 @@
 
 pub mod accept;
 mod buffer;
+mod conduct;
 pub mod connection;
 mod farewell;
 mod frames;
+mod h2_frames;
 mod holder;
 pub mod leaving;
 mod proxy_protocol;

@@ -8,6 +8,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that may wait to be accepted; the kernel's own bound (`somaxconn`) is usually lower.
 const BACKLOG: i32 = 4096;
 
+/// Bytes that wait in the kernel to be sent to a client, beyond those that are on their way. Without a bound a client
+/// that reads nothing has it hold 4 MiB, and a few hundred of them use up what all sockets of the host share.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
+
 /// Whether somebody else may be listening where we are about to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Neighbours {
@@ -73,6 +78,8 @@ fn bound(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
 }
 
 fn listen(socket: &Socket) -> io::Result<TcpListener> {
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT)?; // connections that are accepted have it from here
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.try_clone()?.into())
@@ -124,6 +131,16 @@ mod tests {
         let address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
         let _listeners = open(address, 1, Neighbours::None).unwrap();
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_waits_for_a_client_in_the_kernel_is_bounded() {
+        let listener = open(([127, 0, 0, 1], 0).into(), 1, Neighbours::Ours).unwrap().remove(0);
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(socket2::SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! name. Both are mended here: while a header is read the stream counts bytes and time, and an answer written
 //! before any request was handed over is Pingora's own, so ours is sent in its place.
 
+mod h2;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +32,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::buffer::WriteBuffer;
+use super::conduct::{Breach, Conduct};
 use super::connection::{Connection, Parting, Phase};
 use super::farewell::Farewell;
 use crate::proxy::settings::Settings;
@@ -37,9 +40,6 @@ use crate::proxy::settings::Settings;
 /// For how long and for how many bytes a client that was answered is listened to before the connection is dropped.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 8 * 1024 * 1024;
-
-/// Bytes of an HTTP/2 client's connection preface: from then on the frames bound themselves.
-const H2_PREFACE_LENGTH: usize = 24;
 
 /// What a [`Downstream`] rests on.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {
@@ -73,6 +73,8 @@ pub struct Downstream<S: Transport> {
     bounds: Bounds,
     head: Head,
     farewell: Farewell,
+    /// Of an HTTP/2 client.
+    conduct: Option<Box<Conduct>>,
     /// Set while the client takes nothing.
     stall: Option<Stall>,
     /// Set once the client has closed its side while it was to be answered.
@@ -104,6 +106,8 @@ pub struct Bounds {
     header_bytes: usize,
     send: Duration,
     half_close: Duration,
+    h2_resets: u32,
+    h2_control_frames: u32,
 }
 
 /// The header that is being read.
@@ -126,6 +130,8 @@ impl From<&Settings> for Bounds {
             header_bytes: settings.header_limit,
             send: settings.send_timeout,
             half_close: settings.half_close_timeout,
+            h2_resets: settings.h2_resets,
+            h2_control_frames: settings.h2_control_frames,
         }
     }
 }
@@ -148,7 +154,9 @@ impl<S: Transport> Downstream<S> {
         // The one public road for facts of a connection, to HTTP/1 and HTTP/2 sessions alike.
         let proxy =
             ProxyDigest::new(Box::new(ResponseHeader::build(200, Some(0))?), Some(Box::new(connection.clone())));
+        let is_h2 = matches!(alpn, ALPN::H2);
         Ok(Downstream {
+            conduct: is_h2.then(|| Box::new(Conduct::new(bounds.h2_resets, bounds.h2_control_frames))),
             io: WriteBuffer::new(io),
             replay,
             alpn,
@@ -166,25 +174,23 @@ impl<S: Transport> Downstream<S> {
     }
 
     fn is_h2(&self) -> bool {
-        matches!(self.alpn, ALPN::H2)
+        self.conduct.is_some()
     }
 
-    /// Counts bytes of a header; an HTTP/2 connection leaves the phase with its preface.
+    /// Counts bytes of a header.
     fn count(&mut self, bytes: usize) {
         self.head.bytes += bytes;
         if bytes > 0 {
             self.connection.enter(Phase::Head);
         }
-        if self.is_h2() && self.head.bytes >= H2_PREFACE_LENGTH {
-            self.connection.enter(Phase::Framed);
-            self.head = Head::default();
-        }
     }
 
     /// Answers in the stead of a request that will not be read, as far as the socket takes it, and ends.
     fn poll_refuse(&mut self, cx: &mut Context<'_>, status: u16) -> Poll<io::Result<()>> {
-        self.connection.refuse(status);
-        if !self.is_h2() {
+        if self.is_h2() {
+            self.connection.break_off(Breach::Preface);
+        } else {
+            self.connection.refuse(status);
             let _ = Pin::new(&mut self.io).poll_write(cx, refusal(status));
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
         }
@@ -323,41 +329,67 @@ fn refusal(status: u16) -> &'static [u8] {
     }
 }
 
-impl<S: Transport> AsyncRead for Downstream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.connection.is_cut() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        if !this.replay.is_empty() {
-            let count = this.replay.len().min(buf.remaining());
-            buf.put_slice(&this.replay.split_to(count));
-            if matches!(this.connection.phase(), Phase::Idle | Phase::Head) {
-                this.count(count);
+impl<S: Transport> Downstream<S> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.replay.is_empty() {
+            let count = self.replay.len().min(buf.remaining());
+            buf.put_slice(&self.replay.split_to(count));
+            if matches!(self.connection.phase(), Phase::Idle | Phase::Head) {
+                self.count(count);
             }
             return Poll::Ready(Ok(()));
         }
-        match this.connection.phase() {
-            Phase::Idle | Phase::Head => this.poll_read_head(cx, buf),
+        match self.connection.phase() {
+            Phase::Idle | Phase::Head => self.poll_read_head(cx, buf),
             Phase::Request => {
-                this.handed_over();
-                Pin::new(&mut this.io).poll_read(cx, buf)
+                self.handed_over();
+                Pin::new(&mut self.io).poll_read(cx, buf)
             }
-            Phase::Answer => this.poll_read_behind(cx, buf),
-            Phase::Framed => Pin::new(&mut this.io).poll_read(cx, buf),
-            Phase::Switched => match this.connection.parting() {
-                Parting::NotYet => Pin::new(&mut this.io).poll_read(cx, buf),
+            Phase::Answer => self.poll_read_behind(cx, buf),
+            Phase::Framed => Pin::new(&mut self.io).poll_read(cx, buf),
+            Phase::Switched => match self.connection.parting() {
+                Parting::NotYet => Pin::new(&mut self.io).poll_read(cx, buf),
                 Parting::Asked => {
                     // Pingora waits for the client most of the time. What cannot be written yet keeps nothing from
                     // being read.
-                    if let Poll::Ready(said) = this.farewell.poll_say(&mut this.io, cx) {
+                    if let Poll::Ready(said) = self.farewell.poll_say(&mut self.io, cx) {
                         said?;
                     }
-                    Pin::new(&mut this.io).poll_read(cx, buf)
+                    Pin::new(&mut self.io).poll_read(cx, buf)
                 }
                 Parting::Over => Poll::Ready(Ok(())), // to Pingora, the client has ended it
             },
         }
+    }
+
+    /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
+    /// is still sending a body when it is answered would otherwise lose the answer, and one of HTTP/2 the GOAWAY.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
+            ready!(self.poll_taken(cx, outcome))?;
+            self.linger = Some(Linger { rest: LINGER_BYTES, until: Box::pin(sleep(LINGER_TIME)) });
+        }
+        let is_ours = self.conduct.as_ref().is_none_or(|conduct| conduct.breach().is_some());
+        let Some(linger) = self.linger.as_mut().filter(|_| is_ours) else { return Poll::Ready(Ok(())) };
+        let mut scratch = [0; 4096];
+        while linger.rest > 0 && linger.until.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => linger.rest = linger.rest.saturating_sub(buf.filled().len()),
+                _ => break, // the client has closed, too
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Transport> AsyncRead for Downstream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if self.is_h2() { self.poll_read_frames(cx, buf) } else { self.poll_receive(cx, buf) }
     }
 }
 
@@ -368,7 +400,9 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let outcome = this.poll_send(cx, data);
-        this.poll_taken(cx, outcome)
+        let count = ready!(this.poll_taken(cx, outcome))?;
+        this.went(data.get(..count).unwrap_or_default());
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -380,27 +414,9 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
         this.poll_taken(cx, outcome)
     }
 
-    /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
-    /// is still sending a body when it is answered would otherwise lose the answer. It is done here and not in
-    /// [`Shutdown`]: Pingora closes HTTP/1 by tokio's trait.
+    /// In stages. It is done here and not in [`Shutdown`]: Pingora closes HTTP/1 by tokio's trait.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.linger.is_none() {
-            let outcome = Pin::new(&mut this.io).poll_shutdown(cx);
-            ready!(this.poll_taken(cx, outcome))?;
-            this.linger = Some(Linger { rest: LINGER_BYTES, until: Box::pin(sleep(LINGER_TIME)) });
-        }
-        let h2 = this.is_h2();
-        let Some(linger) = this.linger.as_mut().filter(|_| !h2) else { return Poll::Ready(Ok(())) };
-        let mut scratch = [0; 4096];
-        while linger.rest > 0 && linger.until.as_mut().poll(cx).is_pending() {
-            let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => linger.rest = linger.rest.saturating_sub(buf.filled().len()),
-                _ => break, // the client has closed, too
-            }
-        }
-        Poll::Ready(Ok(()))
+        self.poll_part(cx)
     }
 }
 

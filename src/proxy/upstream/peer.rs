@@ -25,6 +25,7 @@ pub fn peer(address: SocketAddr, upstream: &UpstreamLoad, settings: &Settings) -
     let policy = upstream.policy();
     peer.options.connection_timeout = Some(policy.connect_timeout.unwrap_or(settings.connect_timeout));
     peer.options.idle_timeout = Some(policy.idle_timeout.unwrap_or(settings.upstream_idle_timeout));
+    peer.options.write_timeout = Some(settings.body_timeout);
     peer.options.tcp_keepalive = Some(TcpKeepalive {
         idle: settings.tcp_keepalive,
         interval: Duration::from_secs(10),

@@ -15,6 +15,7 @@
 pub mod client;
 pub mod config;
 pub mod edge;
+pub mod frames;
 pub mod h2c;
 #[path = "../http1.rs"]
 pub mod http1;

@@ -1,0 +1,377 @@
+//! A gateway in a process of its own, slow clients of every kind beside normal ones, and what that costs: the latency
+//! of the normal ones and the gateway's memory. For the test of slow peers and for the soak (`make soak`).
+#![allow(dead_code, reason = "test and soak use a part each")]
+
+use std::convert::Infallible;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::process::{Transom, free_port};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const NO_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// Clients that take their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A header that drips.
+    Header,
+    /// A body that drips, once a second.
+    Body,
+    /// An answer of which little is read, once a second.
+    Reading,
+    /// Half a ClientHello.
+    Handshake,
+    /// HTTP/2 without a request.
+    IdleH2,
+    /// Half the preface of HTTP/2.
+    HalfPreface,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 6] =
+        [Kind::Header, Kind::Body, Kind::Reading, Kind::Handshake, Kind::IdleH2, Kind::HalfPreface];
+}
+
+/// The gateway, its upstream and where both are.
+pub struct World {
+    pub transom: Transom,
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    _space: tempfile::TempDir,
+}
+
+/// Slow clients at work.
+pub struct Crowd {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    connected: Arc<AtomicUsize>,
+}
+
+/// Lets this process, and the gateway that it starts, have as many descriptors as the system allows; how many.
+pub fn raise_descriptors() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).expect("the hard limit");
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+impl World {
+    /// Starts both. The gateway has two workers.
+    pub async fn start() -> World {
+        let upstream = start_upstream().await;
+        let space = tempfile::tempdir().expect("temporary folder");
+        let folder = space.path().join("manifests");
+        fs::create_dir(&folder).expect("folder");
+        let (http, https) = (free_port(), free_port());
+        fs::write(folder.join("world.yaml"), manifest(http, https, upstream)).expect("written");
+        let transom = Transom::start(&folder, &["--workers", "2"]).ready(Duration::from_secs(60));
+        let on = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        World { transom, http: on(http), https: on(https), _space: space }
+    }
+
+    /// Memory of the gateway that is its alone, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.transom.pid())).expect("/proc");
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// Waits until the gateway's memory is no more than `kib`, or `limit` is over; what it is then.
+    pub async fn memory_back_to(&self, kib: u64, limit: Duration) -> u64 {
+        let until = Instant::now() + limit;
+        while self.memory() > kib && Instant::now() < until {
+            sleep(Duration::from_millis(200)).await;
+        }
+        self.memory()
+    }
+
+    /// Normal load for a while: four clients, each of which asks again every 5 ms. The 50th and 99th percentile.
+    pub async fn load(&self, time: Duration) -> (Duration, Duration) {
+        let http = self.http;
+        // A thread of its own: it is the gateway that may be slow, and not this client.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                let clients: Vec<_> = (0..4).map(|_| tokio::spawn(normal_client(http, time))).collect();
+                let mut times = Vec::new();
+                for client in clients {
+                    times.extend(client.await.expect("a client"));
+                }
+                times.sort_unstable();
+                (times[times.len() / 2], times[times.len() * 99 / 100])
+            })
+        });
+        tokio::task::spawn_blocking(|| thread.join().expect("normal load")).await.expect("joined")
+    }
+
+    /// Slow clients, so many of each kind. One that is ended by the gateway comes again.
+    pub async fn crowd(&self, kinds: &[Kind], each: usize) -> Crowd {
+        let crowd = Crowd { stop: CancellationToken::new(), tasks: TaskTracker::new(), connected: Arc::default() };
+        for (at, kind) in kinds.iter().enumerate() {
+            let to = if *kind == Kind::Handshake { self.https } else { self.http };
+            for number in 0..each {
+                let (kind, connected) = (*kind, crowd.connected.clone());
+                // Not all from one address: its ports would run out.
+                let from = SocketAddr::from(([127, 0, u8::try_from(at + 1).expect("few kinds"), 1], 0));
+                let stop = crowd.stop.clone();
+                crowd.tasks.spawn(async move {
+                    let slow = async {
+                        sleep(Duration::from_millis(number as u64 % 1000)).await; // nor all in one moment
+                        loop {
+                            let Ok(tcp) = connect(from, to).await else {
+                                sleep(Duration::from_secs(1)).await;
+                                continue;
+                            };
+                            connected.fetch_add(1, Ordering::Relaxed);
+                            be_slow(kind, tcp).await;
+                            connected.fetch_sub(1, Ordering::Relaxed);
+                        }
+                    };
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = slow => {}
+                    }
+                });
+            }
+        }
+        crowd.wait(kinds.len() * each).await;
+        crowd
+    }
+}
+
+impl Crowd {
+    /// How many are connected now.
+    pub fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    async fn wait(&self, count: usize) {
+        let until = Instant::now() + Duration::from_secs(60);
+        // one that comes again does so in an instant
+        while self.connected() < count - count / 20 {
+            assert!(Instant::now() < until, "{} of {count} slow clients", self.connected());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends them all.
+    pub async fn leave(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn connect(from: SocketAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(4096)?;
+    socket.bind(from)?;
+    socket.connect(to).await
+}
+
+/// Is slow until the gateway has had enough.
+async fn be_slow(kind: Kind, mut tcp: TcpStream) {
+    let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    let begin: &[u8] = match kind {
+        Kind::Header => b"GET / HTTP/1.1\r\nHost: a.com\r\n",
+        Kind::Body => b"POST /slow HTTP/1.1\r\nHost: a.com\r\nContent-Length: 1000000\r\n\r\n",
+        Kind::Reading => b"GET /big HTTP/1.1\r\nHost: a.com\r\n\r\n",
+        Kind::Handshake => &hello,
+        Kind::IdleH2 => &[PREFACE, NO_SETTINGS].concat(),
+        Kind::HalfPreface => &PREFACE[..10],
+    };
+    if tcp.write_all(begin).await.is_err() {
+        return;
+    }
+    let mut some = [0; 512];
+    loop {
+        match kind {
+            Kind::Reading => {
+                sleep(Duration::from_secs(1)).await;
+                if !matches!(tcp.read(&mut some).await, Ok(1..)) {
+                    return;
+                }
+            }
+            _ => {
+                // whatever is said, and the end
+                match timeout(Duration::from_secs(1), tcp.read(&mut some)).await {
+                    Ok(Ok(1..)) => {}
+                    Ok(_) => return,
+                    Err(_) => {
+                        let drip: &[u8] = match kind {
+                            Kind::Header => b"a: b\r\n",
+                            Kind::Body => b"x",
+                            _ => continue,
+                        };
+                        if tcp.write_all(drip).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn normal_client(http: SocketAddr, time: Duration) -> Vec<Duration> {
+    let mut times = Vec::new();
+    let mut tcp = TcpStream::connect(http).await.expect("connected");
+    tcp.set_nodelay(true).expect("a socket");
+    let until = Instant::now() + time;
+    let mut answer = vec![0; 4096];
+    while Instant::now() < until {
+        let begun = Instant::now();
+        tcp.write_all(b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n").await.expect("asked");
+        let mut count = 0;
+        while !answer[..count].ends_with(b"\r\n\r\nok") {
+            let read =
+                timeout(Duration::from_secs(30), tcp.read(&mut answer[count..])).await.expect("an answer in time");
+            let read = read.expect("an answer");
+            assert_ne!(read, 0, "closed after {:?}", String::from_utf8_lossy(&answer[..count]));
+            count += read;
+        }
+        times.push(begun.elapsed());
+        sleep(Duration::from_millis(5)).await;
+    }
+    times
+}
+
+/// Connections that have had one answer each and stay; as many as `count`.
+pub async fn idle_h1(http: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut all = Vec::with_capacity(count);
+    for number in 0..count {
+        let from = SocketAddr::from(([127, 0, 20, u8::try_from(number / 5000 + 1).expect("few")], 0));
+        let mut tcp = connect(from, http).await.expect("connected");
+        tcp.write_all(b"GET / HTTP/1.1\r\nHost: a.com\r\n\r\n").await.expect("asked");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") {
+            assert_ne!(tcp.read_buf(&mut answer).await.expect("an answer"), 0);
+        }
+        all.push(tcp);
+    }
+    all
+}
+
+/// Uploads that stopped after 100 KiB.
+pub async fn stopped_uploads(http: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let head = b"POST /slow HTTP/1.1\r\nHost: a.com\r\nContent-Length: 1000000\r\n\r\n";
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut tcp = connect(([127, 0, 30, 1], 0).into(), http).await.expect("connected");
+        tcp.write_all(&[&head[..], &[b'x'; 100 * 1024]].concat()).await.expect("sent");
+        all.push(tcp);
+    }
+    all
+}
+
+/// Connections of HTTP/2 that have had one answer each and stay.
+pub async fn idle_h2(http: SocketAddr, count: usize) -> Vec<h2::client::SendRequest<Bytes>> {
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
+        let tcp = connect(([127, 0, 40, 1], 0).into(), http).await.expect("connected");
+        let (mut sender, connection) = h2::client::handshake(tcp).await.expect("h2");
+        tokio::spawn(connection);
+        let request = Request::get("http://a.com/").body(()).expect("a request");
+        let answer = sender.send_request(request, true).expect("sent").0.await.expect("an answer");
+        assert_eq!(answer.into_body().data().await.expect("a body").expect("a piece"), "ok");
+        all.push(sender);
+    }
+    all
+}
+
+/// Answers `ok`; `/big` with 8 MiB; `/slow` once the body has come.
+async fn start_upstream() -> SocketAddr {
+    static BIG: [u8; 8 << 20] = [b'x'; 8 << 20];
+    async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let body = match request.uri().path() {
+            "/big" => Bytes::from_static(&BIG),
+            "/slow" => {
+                let mut body = request.into_body();
+                while let Some(Ok(_)) = body.frame().await {}
+                Bytes::from_static(b"ok")
+            }
+            _ => Bytes::from_static(b"ok"),
+        };
+        Ok(Response::new(Full::new(body)))
+    }
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // The kernel's memory for all sockets is what would run out, and this end of it is not the gateway's.
+    socket.set_send_buffer_size(64 * 1024).expect("a size");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("loopback");
+    let listener = socket.listen(4096).expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let _ = tcp.set_nodelay(true);
+            tokio::spawn(async move {
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(tcp), service_fn(answer))
+                    .await;
+            });
+        }
+    });
+    address
+}
+
+fn manifest(http: u16, https: u16, upstream: SocketAddr) -> String {
+    let port = upstream.port();
+    format!(
+        "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{name: transom}}
+spec: {{controllerName: transom.dev/gateway-controller}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: default}}
+spec:
+  gatewayClassName: transom
+  addresses: [{{type: IPAddress, value: 127.0.0.1}}]
+  listeners:
+  - {{name: http, port: {http}, protocol: HTTP}}
+  - {{name: https, port: {https}, protocol: HTTPS, tls: {{certificateRefs: [{{name: cert}}]}}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: cert, namespace: default, annotations: {{transom.dev/self-signed: a.com}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: default}}
+spec: {{ports: [{{name: web, port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: default, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
+ports: [{{name: web, port: {port}, protocol: TCP}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: all, namespace: default}}
+spec:
+  parentRefs: [{{name: edge}}]
+  rules: [{{backendRefs: [{{name: web, port: 80}}]}}]
+"
+    )
+}
