@@ -266,6 +266,26 @@ async fn what_can_be_read_in_one_way_only_is_served_and_so_is_what_is_behind_it(
     edge.serves(&cases).await;
 }
 
+/// Pingora reads these more leniently than it should. To whom that matters stands before the gateway: behind it there
+/// are whole requests, each of which was matched by itself.
+#[tokio::test]
+async fn chunks_that_are_read_leniently_do_not_reach_the_upstream_as_they_are() {
+    let edge = Edge::start().await;
+    let head = "POST /x HTTP/1.1\r\nHost: a.com\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let hidden = "GET /none HTTP/1.1\r\nHost: a.com\r\n\r\n";
+    let cases: [(String, &[u16], &str); 3] = [
+        (format!("{head}\r\n\r\n{hidden}"), &[200, 500], "POST /x"), // no size is 0
+        (format!("{head};\r\n\r\n{hidden}"), &[200, 500], "POST /x"),
+        (format!("{head}5;a\nb\r\nhello\r\n0\r\n\r\n"), &[200], "POST /x hello"), // an extension may have a LF
+    ];
+    for (request, statuses, reached) in &cases {
+        let (answers, served) = edge.say_and_more(request, usize::MAX).await;
+        assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), *statuses, "{request:?}");
+        assert!(served, "{request:?}");
+        assert_eq!(edge.upstream.take(), [*reached, "GET /behind"], "{request:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_trailer_never_reaches_the_upstream() {
     let edge = Edge::start().await;

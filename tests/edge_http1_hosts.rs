@@ -97,6 +97,23 @@ async fn a_host_reaches_the_upstream_as_it_was_sent() {
     }
 }
 
+/// RFC 9112, 3.3: without a Host the authority is the address that the connection came to.
+#[tokio::test]
+async fn an_upstream_is_told_a_host_even_where_an_http10_client_names_none() {
+    let edge = Edge::start().await;
+    for (request, host) in [
+        ("GET /x HTTP/1.0\r\n\r\n", edge.address.to_string()),
+        ("GET /x HTTP/1.0\r\nHost: a.com\r\n\r\n", "a.com".to_owned()),
+        ("GET http://b.com/x HTTP/1.0\r\n\r\n", "b.com".to_owned()),
+    ] {
+        let answers = edge.say(request).await;
+        assert_eq!((answers.len(), answers[0].status), (1, 200), "{answers:?}");
+        let reached = edge.upstream.whole();
+        assert_eq!((reached.len(), reached[0].values("host")), (1, vec![host.as_str()]));
+        edge.upstream.take();
+    }
+}
+
 #[tokio::test]
 async fn trace_and_connect_are_refused() {
     let edge = Edge::start().await;

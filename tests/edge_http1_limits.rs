@@ -153,8 +153,7 @@ async fn there_is_no_limit_to_a_body_unless_one_is_set() {
     let rule = config.to("a", echo.address);
     let address = free_address();
     gateway.serve(config.http(address, vec![listener("l", None, rule)]).build()).await;
-    for mut client in [Client::h1(address).await, Client::h2(address).await] {
-        let request = hyper::Request::post("http://a.com/x").body(vec![b'x'; 11_000_000].into()).unwrap();
-        assert_eq!(client.send(request).await.unwrap().fact("body"), Some("11000000"));
-    }
+    let request = hyper::Request::post("http://a.com/x").body(vec![b'x'; 11_000_000].into()).unwrap();
+    let answer = Client::h1(address).await.send(request).await.unwrap();
+    assert_eq!(answer.fact("body"), Some("11000000"));
 }

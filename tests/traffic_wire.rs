@@ -160,13 +160,16 @@ async fn a_header_block_beyond_the_limit_is_refused() {
 async fn a_target_or_a_number_of_fields_beyond_the_limit_is_refused() {
     let echo = Echo::start("a").await;
     let (_gateway, address) = gateway_to(echo.address, Settings::default()).await;
-    for mut client in [Client::h1(address).await, Client::h2(address).await] {
+    for over_h2 in [false, true] {
+        let connect = || async { if over_h2 { Client::h2(address).await } else { Client::h1(address).await } };
+        let mut client = connect().await;
         let long = client.get(&format!("http://a.com/{}", "x".repeat(17 * 1024))).await.unwrap();
         assert_eq!(long.summary(), "414 header_too_large");
         let mut request = hyper::Request::get("http://a.com/");
         for number in 0..140 {
             request = request.header(format!("x-{number}"), "1");
         }
+        let mut client = connect().await;
         let many = client.send(request.body(http_body_util::Full::default()).unwrap()).await.unwrap();
         assert_eq!(many.summary(), "431 header_too_large");
     }

@@ -152,6 +152,7 @@ impl ProxyHttp for GatewayProxy {
         if let Some(traced) = &context.traced {
             headers::trace(request, traced)?;
         }
+        headers::name_host(request, session.server_addr().and_then(|address| address.as_inet()).copied())?;
         if let Some(matched) = &context.matched {
             let content = if session.is_body_empty() { Content::None } else { Content::Body };
             let source = Source { received: session.req_header(), request, client: client.address.ip(), content };

@@ -38,10 +38,11 @@ impl Answer {
         Answer { status, reason, headers: Vec::new() }
     }
 
-    /// Whether the request is to blame. Such a client is not listened to any further: where its next request begins is
-    /// in doubt, or it is not worth it.
+    /// Whether the client is to blame for it. It is not listened to any further: where its next request begins is in
+    /// doubt, or it is not worth it. A 505 is no fault.
     pub fn ends_connection(&self) -> bool {
-        matches!(self.reason, Reason::RequestInvalid | Reason::HeaderTooLarge | Reason::BodyTooLarge)
+        let is_fault = matches!(self.reason, Reason::RequestInvalid | Reason::HeaderTooLarge | Reason::BodyTooLarge);
+        is_fault && self.status < 500
     }
 
     /// With one more header.

@@ -152,7 +152,12 @@ fn chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
 }
 
 /// Answers up to the end of their connection. What follows the last whole one is an error in words.
-pub fn responses(mut bytes: &[u8]) -> Result<Vec<Response>, String> {
+pub fn responses(bytes: &[u8]) -> Result<Vec<Response>, String> {
+    responses_to(bytes, false)
+}
+
+/// The same; where HEAD was among the requests, any of them may be without its body.
+pub fn responses_to(mut bytes: &[u8], head_asked: bool) -> Result<Vec<Response>, String> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let wrong = |what: &str| format!("{what} behind {all:?}: {:?}", String::from_utf8_lossy(bytes));
@@ -163,6 +168,7 @@ pub fn responses(mut bytes: &[u8]) -> Result<Vec<Response>, String> {
         let length = values(&head, "content-length").first().map(|length| length.parse::<usize>());
         let (body, length) = match length {
             _ if status < 200 || status == 204 || status == 304 => (Vec::new(), 0),
+            _ if head_asked && (after.is_empty() || after.starts_with(b"HTTP/1.1 ")) => (Vec::new(), 0),
             Some(Ok(length)) => (after.get(..length).ok_or_else(|| wrong("half a body"))?.to_vec(), length),
             Some(Err(_)) => return Err(wrong("no length")),
             None if values(&head, "transfer-encoding") == ["chunked"] => {

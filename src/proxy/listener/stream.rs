@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -36,6 +37,7 @@ use super::conduct::{Breach, Conduct};
 use super::connection::{Connection, Parting, Phase};
 use super::farewell::Farewell;
 use crate::proxy::settings::Settings;
+use crate::telemetry::Reason;
 
 /// For how long and for how many bytes a client that was answered is listened to before the connection is dropped.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -191,7 +193,7 @@ impl<S: Transport> Downstream<S> {
             self.connection.break_off(Breach::Preface);
         } else {
             self.connection.refuse(status);
-            let _ = Pin::new(&mut self.io).poll_write(cx, refusal(status));
+            let _ = Pin::new(&mut self.io).poll_write(cx, &refusal(status));
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -246,7 +248,7 @@ impl<S: Transport> Downstream<S> {
                 if !self.is_h2() && data.starts_with(b"HTTP/1.") && self.connection.refused().is_none() =>
             {
                 self.connection.refuse(400);
-                ready!(Pin::new(&mut self.io).poll_write(cx, refusal(400)))?; // fits the empty buffer
+                ready!(Pin::new(&mut self.io).poll_write(cx, &refusal(400)))?; // fits the empty buffer
                 return Poll::Ready(Ok(data.len()));
             }
             Phase::Switched => {
@@ -320,13 +322,23 @@ fn poll_read_up_to(
     Poll::Ready(Ok(()))
 }
 
-/// An HTTP/1 answer to what is no request.
-fn refusal(status: u16) -> &'static [u8] {
-    match status {
-        408 => b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 20\r\nconnection: close\r\n\r\n408 request_invalid\n",
-        431 => b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\ncontent-length: 21\r\nconnection: close\r\n\r\n431 header_too_large\n",
-        _ => b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 20\r\nconnection: close\r\n\r\n400 request_invalid\n",
-    }
+/// An HTTP/1 answer to what is no request, as those to requests are.
+fn refusal(status: u16) -> Vec<u8> {
+    let (phrase, word) = match status {
+        408 => ("Request Timeout", Reason::RequestInvalid),
+        431 => ("Request Header Fields Too Large", Reason::HeaderTooLarge),
+        _ => ("Bad Request", Reason::RequestInvalid),
+    };
+    let body = format!("{status} {word}\n");
+    let mut answer = format!(
+        "HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\ncache-control: no-store\r\ndate: ",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(get_cached_date().as_bytes());
+    answer.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
+    answer.extend_from_slice(body.as_bytes());
+    answer
 }
 
 impl<S: Transport> Downstream<S> {

@@ -2,7 +2,9 @@
 //! Pingora strips the hop-by-hop headers of a request by itself; those of an answer are stripped here, and its
 //! framing is brought into the one form that the client can read.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use std::net::SocketAddr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType};
@@ -20,6 +22,21 @@ pub fn trace(request: &mut RequestHeader, traced: &Traced) -> pingora::Result<()
         request.remove_header("tracestate");
     }
     request.insert_header("traceparent", traced.traceparent())
+}
+
+/// Names the gateway's own address where an HTTP/1.0 client names nobody: the upstream is asked in HTTP/1.1.
+///
+/// RFC 9112, 3.2: "A client MUST send a Host header field in all HTTP/1.1 request messages"; 3.3: without a Host field the
+/// authority is "the server's configured default name" or the address and port that the connection came to.
+///
+/// # Errors
+/// Never; the types ask for it.
+pub fn name_host(request: &mut RequestHeader, local: Option<SocketAddr>) -> pingora::Result<()> {
+    if request.headers.contains_key(HOST) {
+        return Ok(());
+    }
+    let host = local.map(|local| SocketAddr::new(local.ip().to_canonical(), local.port()).to_string());
+    request.insert_header(HOST, host.unwrap_or_default())
 }
 
 /// Whether it is a gRPC call over HTTP/1, whose status would come in trailers that cannot be passed on. It is refused

@@ -11,24 +11,37 @@ use super::http1::{Read, Request, requests};
 /// Answers each whole request with 200 and `METHOD target`.
 pub struct Recording {
     pub address: SocketAddr,
-    connections: Arc<Mutex<Vec<Vec<u8>>>>,
+    connections: Connections,
+}
+
+type Connections = Arc<Mutex<Vec<Heard>>>;
+
+/// What came on a connection.
+#[derive(Default)]
+struct Heard {
+    bytes: Vec<u8>,
+    ended: bool,
 }
 
 impl Recording {
     pub async fn start() -> Recording {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Arc::new(Mutex::new(Vec::new()));
+        let connections = Connections::default();
         let recording = Recording { address, connections: connections.clone() };
         tokio::spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let number = {
                     let mut connections = connections.lock().unwrap();
-                    connections.push(Vec::new());
+                    connections.push(Heard::default());
                     connections.len() - 1
                 };
-                tokio::spawn(answer(tcp, number, connections.clone()));
+                let connections = connections.clone();
+                tokio::spawn(async move {
+                    answer(tcp, number, &connections).await;
+                    connections.lock().unwrap()[number].ended = true;
+                });
             }
         });
         recording
@@ -36,7 +49,7 @@ impl Recording {
 
     /// What came so far, connection by connection.
     pub fn read(&self) -> Result<Vec<Read>, String> {
-        self.connections.lock().unwrap().iter().map(|bytes| requests(bytes)).collect()
+        self.connections.lock().unwrap().iter().map(|heard| requests(&heard.bytes)).collect()
     }
 
     /// Every whole request so far.
@@ -47,28 +60,38 @@ impl Recording {
     /// Every whole request as method, target and body, since the last time this was asked.
     pub fn take(&self) -> Vec<String> {
         let summaries = self.whole().iter().map(Request::summary).collect();
-        self.connections.lock().unwrap().iter_mut().for_each(Vec::clear);
+        self.connections.lock().unwrap().iter_mut().for_each(|heard| heard.bytes.clear());
         summaries
+    }
+
+    /// Forgets what is over: whole requests, and connections that have ended within one.
+    pub fn forget(&self) {
+        for heard in self.connections.lock().unwrap().iter_mut() {
+            if heard.ended || requests(&heard.bytes).is_ok_and(|read| read.rest.is_empty()) {
+                heard.bytes.clear();
+            }
+        }
     }
 
     /// All bytes so far.
     pub fn bytes(&self) -> Vec<u8> {
-        self.connections.lock().unwrap().concat()
+        self.connections.lock().unwrap().iter().flat_map(|heard| heard.bytes.clone()).collect()
     }
 }
 
-async fn answer(mut tcp: TcpStream, number: usize, connections: Arc<Mutex<Vec<Vec<u8>>>>) {
+async fn answer(mut tcp: TcpStream, number: usize, connections: &Connections) {
     tcp.set_nodelay(true).unwrap();
     let mut answered = 0;
     let mut bytes = Vec::new();
     while tcp.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {
         let read = {
             let mut connections = connections.lock().unwrap();
-            if connections[number].is_empty() {
+            let heard = &mut connections[number].bytes;
+            if heard.is_empty() {
                 answered = 0; // it was taken
             }
-            connections[number].append(&mut bytes);
-            requests(&connections[number])
+            heard.append(&mut bytes);
+            requests(heard)
         };
         let Ok(read) = read else { return }; // who asks hears of it
         for request in &read.whole[answered..] {
