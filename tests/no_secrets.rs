@@ -11,7 +11,7 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -322,6 +322,36 @@ fn backend(secrets: &mut Secrets) -> (SocketAddr, Seen) {
     (address, seen)
 }
 
+/// Takes every export of traces, and keeps all bytes of it.
+fn collector() -> (SocketAddr, Seen) {
+    let seen = Seen::default();
+    let kept = seen.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (kept, mut stream) = (kept.clone(), BufReader::new(stream.unwrap()));
+            std::thread::spawn(move || {
+                let (mut line, mut length) = (String::new(), 0);
+                while stream.read_line(&mut line).is_ok_and(|count| count > 0) {
+                    kept.lock().unwrap().extend_from_slice(line.as_bytes());
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                    if line == "\r\n" {
+                        let mut body = vec![0; std::mem::take(&mut length)];
+                        stream.read_exact(&mut body).unwrap();
+                        kept.lock().unwrap().extend_from_slice(&body);
+                        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    (address, seen)
+}
+
 /// One process, its traffic, and all that it said.
 struct Run {
     outputs: BTreeMap<String, Vec<u8>>,
@@ -437,13 +467,11 @@ async fn run(
     secrets: &mut Secrets,
     arguments: &[&str],
 ) -> Run {
-    let name = arguments.join("");
+    let name = arguments.len();
     let (out, log) = (space.join(format!("{name}.out")), space.join(format!("{name}.err")));
     let given = ["-f", folder.to_str().unwrap(), "--drain-grace", "0s", "--drain-limit", "1s", "--workers", "2"];
     let transom = Transom::logging(&[&given[..], arguments].concat(), &out, &log).ready(PATIENCE);
-    let begun = std::time::Instant::now();
     traffic(ports.0, ports.1, secrets).await;
-    eprintln!("traffic {:?}", begun.elapsed());
     let mut outputs = BTreeMap::new();
     let explained = format!(
         "/explain?method=GET&url=http://a.example/token&header=authorization:{}",
@@ -454,9 +482,7 @@ async fn run(
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         outputs.insert(path.split('?').next().unwrap().to_owned(), answer.into_bytes());
     }
-    eprintln!("outputs {:?}", begun.elapsed());
     assert!(transom.terminate(PATIENCE).success());
-    eprintln!("end {:?}", begun.elapsed());
     outputs.insert("stdout".to_owned(), fs::read(out).unwrap());
     outputs.insert("stderr".to_owned(), fs::read(log).unwrap());
     Run { outputs }
@@ -485,13 +511,16 @@ async fn nothing_that_passes_through_is_said_anywhere() {
         fs::write(folder.join(name), document).unwrap();
     }
 
+    let (collector, spans) = collector();
+    let endpoint = format!("--tracing-otlp-endpoint=http://{collector}");
     let mut outputs: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for arguments in [
         &["--log-level", "trace", "--access-log-headers", "*"][..],
         &["--log-level", "debug", "--access-log", "text", "--access-log-headers", "*", "--log-format", "json"],
         &["--access-log", "common"],
     ] {
-        let run = run(space.path(), &folder, (http, https), &mut secrets, arguments).await;
+        let all = [arguments, &[endpoint.as_str()]].concat();
+        let run = run(space.path(), &folder, (http, https), &mut secrets, &all).await;
         // what is searched is what was meant: requests, headers, problems, certificates
         let said = |name: &str| text(&run.outputs[name]);
         assert!(said("stdout").contains("/moved"), "{}", said("stdout"));
@@ -514,6 +543,10 @@ async fn nothing_that_passes_through_is_said_anywhere() {
         outputs.insert(format!("stdout of {arguments:?}"), output.stdout);
         outputs.insert(format!("stderr of {arguments:?}"), output.stderr);
     }
+
+    let spans = spans.lock().unwrap().clone();
+    assert!(spans.windows(6).any(|six| six == b"/moved"), "no traces: {}", text(&spans));
+    outputs.insert("traces".to_owned(), spans);
 
     // and they did pass through
     let arrived = seen.lock().unwrap().clone();
