@@ -293,6 +293,20 @@ fn our_own_crds_come_with_the_chart_and_are_those_of_config() {
 }
 
 #[test]
+fn the_rules_of_the_chart_are_those_of_config() {
+    let (ours, shipped) = ("config/prometheus-rules.yaml", "helm/transom/files/prometheus-rules.yaml");
+    assert_eq!(text(ours), text(shipped), "cp {ours} {shipped}");
+    let groups = yaml(ours)["groups"].as_sequence().unwrap().clone();
+    for (name, count) in [("high-availability", 0), ("everything", 1)] {
+        let objects = objects(name);
+        let rule = of_kind(&objects, "PrometheusRule").next().unwrap_or_else(|| panic!("{name} has no PrometheusRule"));
+        let made = rule["spec"]["groups"].as_sequence().unwrap();
+        assert_eq!(made[..groups.len()], groups[..], "{name}");
+        assert_eq!(made.len(), groups.len() + count, "{name}");
+    }
+}
+
+#[test]
 fn chart_and_program_have_one_version() {
     let chart = yaml("helm/transom/Chart.yaml");
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 use support::process::{Transom, free_port, get};
+use transom::telemetry::Reason;
 use transom::telemetry::metrics::{FAMILIES, Family, Kind, LABELS, reference};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,6 +73,66 @@ fn no_name_stands_in_the_source_that_no_family_has() {
         }
     }
     assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn the_rules_for_prometheus_ask_for_nothing_that_there_is_not() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let rules = fs::read_to_string(folder.join("prometheus-rules.yaml")).unwrap();
+    let read: serde_yaml::Value = serde_yaml::from_str(&rules).unwrap();
+    let recorded: BTreeSet<&str> = read["groups"]
+        .as_sequence()
+        .unwrap()
+        .iter()
+        .flat_map(|group| group["rules"].as_sequence().unwrap())
+        .inspect(|rule| {
+            assert!(rule["expr"].is_string(), "{rule:?}");
+            assert!(rule["record"].is_string() != rule["alert"].is_string(), "{rule:?}");
+            assert!(rule["alert"].is_null() || rule["annotations"]["summary"].is_string(), "{rule:?}");
+        })
+        .filter_map(|rule| rule["record"].as_str())
+        .collect();
+    // in every expression: a name with what is asked of its labels
+    let named = Regex::new(r"(transom[:_][a-z0-9_:]+)(?:\{([^}]*)\})?").unwrap();
+    let asked = Regex::new(r#"([a-z_]+)(?:=~|=)"([^"]*)""#).unwrap();
+    let mut seen = 0;
+    for found in named.captures_iter(&rules) {
+        let name = &found[1];
+        if recorded.contains(name) {
+            continue;
+        }
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+        let family = families().find(|family| family.name == base).unwrap_or_else(|| panic!("there is no {name}"));
+        assert_eq!(family.kind == Kind::Histogram, base != name, "{name}");
+        for label in asked.captures_iter(found.get(2).map_or("", |labels| labels.as_str())) {
+            assert!(family.labels.contains(&&label[1]), "{name} has no label {}", &label[1]);
+            let closed = family.labels.last() == Some(&&label[1]) && !family.values.is_empty();
+            assert!(!closed || family.values.contains(&&label[2]), "{name}: {} is never {}", &label[1], &label[2]);
+        }
+        seen += 1;
+    }
+    assert!(seen > 10, "{seen}");
+
+    let scrape = fs::read_to_string(folder.join("prometheus.yaml")).unwrap();
+    let scrape: serde_yaml::Value = serde_yaml::from_str(&scrape).unwrap();
+    assert_eq!(scrape["rule_files"][0], "prometheus-rules.yaml");
+    let jobs = scrape["scrape_configs"].as_sequence().unwrap();
+    assert_eq!(
+        jobs[0]["static_configs"][0]["targets"][0],
+        transom::config::Config::default().admin_address.0.to_string()
+    );
+    assert!(jobs[1]["kubernetes_sd_configs"][0]["role"] == "pod", "{jobs:?}");
+}
+
+#[test]
+fn every_reason_stands_on_its_page_once_and_in_order() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let words: Vec<&str> = rows.map(|(word, _)| word).collect();
+    assert_eq!(words, Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>());
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        assert_eq!(row.matches(" | ").count(), 3, "{row}");
+    }
 }
 
 /// A sample: name, labels, value.

@@ -259,7 +259,7 @@ pub fn account(failure: Failure, error: &Error, forwarding: Option<&Forwarding>)
         // Pingora reports what its end looked like from within.
         Reason::RequestTimeout => "the time for the request was over".to_owned(),
         Reason::BackendTimeout => "the time for a try was over".to_owned(),
-        _ => error.to_string(),
+        _ => error::told(error),
     };
     match forwarding.filter(|forwarding| forwarding.count.retried()).and_then(Forwarding::account) {
         Some(tries) => format!("{tries}: {last}"),

@@ -1,6 +1,6 @@
 //! From what failed to what is answered: one table.
 
-use pingora::{Error, ErrorSource, ErrorType, RetryType};
+use pingora::{BError, Error, ErrorSource, ErrorType, RetryType};
 
 use super::deadline::Bound;
 use super::retry::Failed;
@@ -49,6 +49,21 @@ pub fn failed(error: &Error, reused: bool) -> Option<Failed> {
     }
     let ended = error.retry == RetryType::ReusedOnly || *error.etype() == ErrorType::WriteError;
     Some(if ended && reused { Failed::Gone } else { Failed::Reset })
+}
+
+/// What failed, in Pingora's words, for the log. Of a header that cannot be read Pingora shows all of it, cookies and
+/// credentials included; here only why it cannot.
+pub fn told(error: &Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.cause.as_ref().and_then(|cause| cause.downcast_ref::<BError>()) {
+        last = cause;
+    }
+    let shows_bytes = last.context.as_ref().is_some_and(|context| context.as_str().contains(": "));
+    if *last.etype() != ErrorType::InvalidHTTPHeader || !shows_bytes {
+        return error.to_string();
+    }
+    let why = last.cause.as_ref().map_or_else(String::new, |cause| format!(" cause: {cause}"));
+    format!("{} {}{why}", error.esource().as_str(), last.etype().as_str())
 }
 
 /// Whether an endpoint let Pingora's own timeout pass.
@@ -113,6 +128,19 @@ fn downstream(kind: &ErrorType) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_header_that_cannot_be_read_nothing_is_told() {
+        let bytes = || Error::explain(ErrorType::InvalidHTTPHeader, "buf: Set-Cookie: s3cret").into_up();
+        assert_eq!(told(&bytes()), "Upstream InvalidHTTPHeader");
+        let beneath = Error::because(ErrorType::InvalidHTTPHeader, "while reading", bytes()).into_up();
+        assert_eq!(told(&beneath), "Upstream InvalidHTTPHeader");
+        let why = std::io::Error::other("invalid header name");
+        let because = Error::because(ErrorType::InvalidHTTPHeader, "buf: s3cret", why).into_up();
+        assert_eq!(told(&because), "Upstream InvalidHTTPHeader cause: invalid header name");
+        let ours = Error::explain(ErrorType::InvalidHTTPHeader, "101 that was not asked for").into_up();
+        assert!(told(&ours).contains("101 that was not asked for"));
+    }
 
     #[test]
     fn a_connection_that_was_kept_may_have_ended_before_the_request_came() {

@@ -45,7 +45,7 @@ pub use pattern::Pattern;
 pub use precedence::{Criterion, Precedence};
 pub use route_match::{HeaderMatch, PathMatch, QueryMatch, RequestParts, RouteMatch, ValueMatch};
 pub use table::RouteTable;
-pub use trace::{Outcome, Trial, Why};
+pub use trace::{Outcome, Trial, Why, shown_value};
 
 /// What goes into a table: a match under a hostname, where it stands among its equals, and the value it leads to.
 #[derive(Debug, Clone, Serialize)]

@@ -117,8 +117,10 @@ fn mismatch<T>(entry: &RouteEntry<T>, request: &RequestParts<'_>) -> Option<Why>
     }
     if !entry.matches.path.matches(request) {
         if matches!(entry.matches.path, PathMatch::Call(_)) && !is_grpc(request.headers) {
-            let found =
-                request.headers.get(header::CONTENT_TYPE).map(|kind| shown(&header::CONTENT_TYPE, kind.as_bytes()));
+            let found = request
+                .headers
+                .get(header::CONTENT_TYPE)
+                .map(|kind| shown_value(&header::CONTENT_TYPE, kind.as_bytes()));
             return Some(Why::NoCall { found });
         }
         return Some(Why::Path { wanted: entry.matches.path.clone(), found: request.path.to_owned() });
@@ -128,7 +130,8 @@ fn mismatch<T>(entry: &RouteEntry<T>, request: &RequestParts<'_>) -> Option<Why>
     }
     let header = entry.matches.headers.iter().find(|header| !header.matches(request.headers));
     if let Some(wanted) = header {
-        let found = request.headers.get_all(&wanted.name).iter().map(|value| shown(&wanted.name, value.as_bytes()));
+        let found =
+            request.headers.get_all(&wanted.name).iter().map(|value| shown_value(&wanted.name, value.as_bytes()));
         return Some(Why::Header { name: wanted.name.clone(), wanted: wanted.value.clone(), found: found.collect() });
     }
     let parameter = entry.matches.query.iter().find(|parameter| !parameter.matches(request.query));
@@ -142,7 +145,9 @@ fn mismatch<T>(entry: &RouteEntry<T>, request: &RequestParts<'_>) -> Option<Why>
     })
 }
 
-fn shown(name: &HeaderName, value: &[u8]) -> String {
+/// The value of a request's header as it may be told: not where it is a credential.
+#[must_use]
+pub fn shown_value(name: &HeaderName, value: &[u8]) -> String {
     if [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name) {
         return "(redacted)".to_owned();
     }

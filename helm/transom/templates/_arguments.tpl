@@ -10,6 +10,8 @@
 {{- $format := include "transom.oneOf" (dict "log.format" .Values.log.format "logs.general.format" .Values.logs.general.format) -}}
 {{- $logged := include "transom.oneOf" (dict "accessLog.enabled" .Values.accessLog.enabled "logs.access.enabled" .Values.logs.access.enabled) -}}
 {{- $line := include "transom.oneOf" (dict "accessLog.format" .Values.accessLog.format "logs.access.format" .Values.logs.access.format) -}}
+{{- $codes := include "transom.oneOf" (dict "accessLog.filters.statusCodes" .Values.accessLog.filters.statusCodes "logs.access.filters.statuscodes" .Values.logs.access.filters.statuscodes) -}}
+{{- $duration := include "transom.oneOf" (dict "accessLog.filters.minDuration" .Values.accessLog.filters.minDuration "logs.access.filters.minduration" .Values.logs.access.filters.minduration) -}}
 --kubernetes
 --controller-name={{ include "transom.controllerName" . }}
 --admin-address=[$(POD_IP)]:{{ .Values.admin.port }}
@@ -59,6 +61,35 @@
 {{- with .Values.tracing.serviceName }}
 --tracing-service-name={{ . }}
 {{- end }}
+{{- with $codes }}
+--access-log-status={{ . | replace " " "" }}
+{{- end }}
+{{- with $duration }}
+--access-log-min-duration={{ . }}
+{{- end }}
+{{- if not (kindIs "invalid" .Values.accessLog.sample) }}
+--access-log-sample={{ printf "%.6f" (float64 .Values.accessLog.sample) }}
+{{- end }}
+{{- with include "transom.loggedHeaders" . }}
+--access-log-headers={{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Headers in the access log, as the flag has them. Of those that are kept by default credentials are redacted. */}}
+{{- define "transom.loggedHeaders" -}}
+{{- $new := .Values.accessLog.fields.headers -}}
+{{- $old := .Values.logs.access.fields.headers -}}
+{{- $others := include "transom.oneOf" (dict "accessLog.fields.headers.defaultMode" $new.defaultMode "logs.access.fields.headers.defaultmode" $old.defaultmode) -}}
+{{- $names := dict -}}
+{{- range $name, $mode := merge (deepCopy $new.names) $old.names -}}
+  {{- $said := include "transom.oneOf" (dict (printf "accessLog.fields.headers.names.%s" $name) (get $new.names $name) (printf "logs.access.fields.headers.names.%s" $name) (get $old.names $name)) -}}
+  {{- if $said -}}{{- $_ := set $names $name $said -}}{{- end -}}
+{{- end -}}
+{{- $all := list -}}
+{{- range $name, $mode := $names -}}{{- $all = append $all (printf "%s=%s" (lower $name) $mode) -}}{{- end -}}
+{{- if eq $others "keep" -}}{{- $all = append $all "*" -}}{{- end -}}
+{{- if eq $others "redact" -}}{{- $all = append $all "*=redact" -}}{{- end -}}
+{{- join "," $all -}}
 {{- end -}}
 
 {{/* The same, and what the user adds, as a list. */}}

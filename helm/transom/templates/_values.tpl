@@ -79,6 +79,11 @@ yes
 {{- if eq (.Values.updateStrategy.type | default "") $other -}}
   {{- fail (printf "updateStrategy.type: a %s has no %s" .Values.deployment.kind $other) -}}
 {{- end -}}
+{{- with .Values.metrics.prometheus.prometheusRule -}}
+  {{- if and .enabled (not .defaultRules) (not .rules) -}}
+    {{- fail "metrics.prometheus.prometheusRule: without defaultRules and rules there is nothing to make" -}}
+  {{- end -}}
+{{- end -}}
 {{- $watched := include "transom.namespaces" . -}}
 {{- $home := .Values.gateway.namespace | default .Release.Namespace -}}
 {{- if and .Values.gateway.enabled $watched (not (has $home (splitList "," $watched))) -}}

@@ -191,7 +191,7 @@ impl Explanation {
                 port: asked.port,
                 path: asked.path.clone(),
                 query: asked.query.clone(),
-                headers: asked.headers.iter().map(HeaderView::of).collect(),
+                headers: asked.headers.iter().map(HeaderView::asked).collect(),
             },
             gateway: None,
             listener: None,

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::percent;
-use crate::router::{PathMatch, RouteMatch};
+use crate::router::{PathMatch, RouteMatch, shown_value};
 use crate::snapshot::filter::{Cors, HeaderChanges, Mirror, Names, Origin, Origins, PathChange, Redirect, UrlRewrite};
 use crate::snapshot::{Action, Filter, Filters, Rule, Snapshot};
 
@@ -206,6 +206,12 @@ impl ChangesView {
 }
 
 impl HeaderView {
+    /// Of a request.
+    #[must_use]
+    pub fn asked((name, value): (&HeaderName, &HeaderValue)) -> HeaderView {
+        HeaderView { name: name.to_string(), value: shown_value(name, value.as_bytes()) }
+    }
+
     /// The view of a header.
     #[must_use]
     pub fn of((name, value): (&HeaderName, &HeaderValue)) -> HeaderView {

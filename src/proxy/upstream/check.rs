@@ -20,6 +20,7 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck as Asks, HttpHealthCheck, TcpHealthCheck};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::proxy::error::told;
 use crate::snapshot::policy::{HealthCheck, Probe};
 use crate::snapshot::{Endpoint, UpstreamId, UpstreamProtocol};
 
@@ -136,7 +137,7 @@ pub async fn watch(checker: Checker, policy: HealthCheck, id: UpstreamId, endpoi
         ticks.tick().await;
         let outcome = match timeout(policy.timeout, checker.check(&backend)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(told(&error)),
             Err(_) => Err(format!("no answer in {:?}", policy.timeout)),
         };
         let flipped = judge.hears(&policy, endpoint.health.is_healthy(), outcome.is_ok());

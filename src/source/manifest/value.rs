@@ -81,7 +81,7 @@ impl Budget {
             if message.contains("repetition limit exceeded") {
                 return format!("found aliases that expand to a great many values, allowed up to {MAX_NODES}");
             }
-            if message.contains("recursion limit exceeded") { too_deep() } else { message }
+            if message.contains("recursion limit exceeded") { too_deep() } else { without_texts(&message) }
         });
         Malformed::new(message, line)
     }
@@ -245,6 +245,26 @@ fn strip_place(message: &str) -> String {
         let after = after.strip_prefix(" column ").map_or(after, |a| a.get(digits(a)..).unwrap_or_default());
         out.push_str(before);
         rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A message of serde without the texts that it quotes: they may be a Secret's.
+fn without_texts(message: &str) -> String {
+    const MARK: &str = "string \"";
+    let mut out = String::new();
+    let mut rest = message;
+    while let Some((before, quoted)) = rest.split_once(MARK) {
+        out.push_str(before);
+        out.push_str("a text");
+        let mut escaped = false;
+        let end = quoted.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        rest = end.and_then(|end| quoted.get(end + 1..)).unwrap_or_default();
     }
     out.push_str(rest);
     out
