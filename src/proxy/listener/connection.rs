@@ -2,9 +2,11 @@
 //! and the task that owns the connection; carried to the phases through Pingora's proxy digest.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 
 use crate::proxy::port::{PortSettings, Redirection};
+use crate::telemetry::{Counted, Doing};
 
 /// Facts of one connection.
 #[derive(Debug)]
@@ -22,12 +24,20 @@ pub struct Connection {
     /// Whether it is TLS, and the server name asked for (lower case).
     pub security: Security,
     phase: AtomicU8,
+    asked: AtomicBool,
     refused: AtomicU16,
     reset: AtomicBool,
     cut: AtomicBool,
     ending: AtomicBool,
     parting: AtomicU8,
+    /// Requests in flight of an HTTP/2 connection.
+    streams: AtomicU32,
+    counted: Option<Counted>,
 }
+
+/// A request of an HTTP/2 connection that is in flight, until it is dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Connection>);
 
 /// Cleartext or TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +97,14 @@ impl Connection {
             redirection: None,
             security,
             phase: AtomicU8::new(Phase::Idle as u8),
+            asked: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             reset: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             parting: AtomicU8::new(Parting::NotYet as u8),
+            streams: AtomicU32::new(0),
+            counted: None,
         }
     }
 
@@ -100,6 +113,13 @@ impl Connection {
     pub fn on(self, port: u16, settings: Option<&PortSettings>) -> Self {
         let forwards = settings.is_some_and(|settings| settings.forwarders.contain(self.peer.ip()));
         Connection { port, forwards, redirection: settings.and_then(|settings| settings.redirection), ..self }
+    }
+
+    /// Counted from now on by what it does.
+    #[must_use]
+    pub fn counted(self, counted: Counted) -> Self {
+        counted.does(Doing::Http1Idle);
+        Connection { counted: Some(counted), ..self }
     }
 
     /// The phase. Relaxed: only one thread ever touches a connection.
@@ -117,8 +137,37 @@ impl Connection {
 
     /// Moves an HTTP/1 connection to another phase. HTTP/2 stays as it is: its requests overlap.
     pub fn enter(&self, phase: Phase) {
-        if self.phase() != Phase::Framed {
-            self.phase.store(phase as u8, Ordering::Relaxed);
+        if self.phase() == Phase::Framed {
+            return;
+        }
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.does(match phase {
+            Phase::Idle => Doing::Http1Idle,
+            Phase::Head | Phase::Request | Phase::Answer => Doing::Http1Active,
+            Phase::Framed => Doing::Http2Idle,
+            Phase::Switched => Doing::WebSocket,
+        });
+        if phase == Phase::Request {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request was read on it.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// A request begins: its place among those of an HTTP/2 connection; HTTP/1 has one at a time.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Option<InFlight> {
+        self.enter(Phase::Request);
+        (self.phase() == Phase::Framed).then(|| InFlight::new(self.clone()))
+    }
+
+    fn does(&self, doing: Doing) {
+        if let Some(counted) = &self.counted {
+            counted.does(doing);
         }
     }
 
@@ -197,6 +246,22 @@ impl Connection {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.security, Security::Tls { .. })
+    }
+}
+
+impl InFlight {
+    fn new(connection: Arc<Connection>) -> Self {
+        connection.streams.fetch_add(1, Ordering::Relaxed);
+        connection.does(Doing::Http2Active);
+        InFlight(connection)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.does(Doing::Http2Idle);
+        }
     }
 }
 

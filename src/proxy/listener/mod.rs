@@ -9,9 +9,12 @@ mod buffer;
 pub mod connection;
 mod farewell;
 mod frames;
+mod handshake;
+pub mod hello;
 mod holder;
 pub mod leaving;
 mod proxy_protocol;
+pub mod room;
 mod sniff;
 mod socket;
 mod stream;
@@ -88,11 +91,11 @@ impl Listeners {
         ready: ReadyTask,
     ) -> Self {
         Listeners {
+            tls: TlsConfigs::new(settings.tls.clone()),
             settings,
             workers,
             report,
             ready: Some(ready),
-            tls: TlsConfigs::default(),
             wanted: Arc::default(),
             open: BTreeMap::new(),
             failed: BTreeMap::new(),

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -77,6 +77,8 @@ pub struct Downstream<S: Transport> {
     stall: Option<Stall>,
     /// Set once the client has closed its side while it was to be answered.
     half_closed: Option<Pin<Box<Sleep>>>,
+    /// Something of an answer to the request at hand was written.
+    answering: bool,
     /// Set once our side is closed.
     linger: Option<Linger>,
 }
@@ -161,6 +163,7 @@ impl<S: Transport> Downstream<S> {
             farewell: Farewell::default(),
             stall: None,
             half_closed: None,
+            answering: false,
             linger: None,
         })
     }
@@ -174,6 +177,7 @@ impl<S: Transport> Downstream<S> {
         self.head.bytes += bytes;
         if bytes > 0 {
             self.connection.enter(Phase::Head);
+            self.answering = false;
         }
         if self.is_h2() && self.head.bytes >= H2_PREFACE_LENGTH {
             self.connection.enter(Phase::Framed);
@@ -189,6 +193,14 @@ impl<S: Transport> Downstream<S> {
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The panic of a request takes its connection along, and this stream. As far as the socket takes it at once, the
+    /// client is told whose fault that was.
+    fn answer_panic(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut self.io).poll_write(&mut cx, refusal(500));
+        let _ = Pin::new(&mut self.io).poll_flush(&mut cx);
     }
 
     /// A request was handed over: what is counted from now on is the next one's.
@@ -234,7 +246,10 @@ impl<S: Transport> Downstream<S> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self.connection.phase() {
-            Phase::Request | Phase::Answer => self.handed_over(),
+            Phase::Request | Phase::Answer => {
+                self.handed_over();
+                self.answering = true;
+            }
             // Idle, too: bytes that came with the request before were read in its phase.
             Phase::Idle | Phase::Head
                 if !self.is_h2() && data.starts_with(b"HTTP/1.") && self.connection.refused().is_none() =>
@@ -318,6 +333,7 @@ fn poll_read_up_to(
 fn refusal(status: u16) -> &'static [u8] {
     match status {
         408 => b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 20\r\nconnection: close\r\n\r\n408 request_invalid\n",
+        500 => b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\ncontent-length: 13\r\ncache-control: no-store\r\nconnection: close\r\n\r\n500 internal\n",
         431 => b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\ncontent-length: 21\r\nconnection: close\r\n\r\n431 header_too_large\n",
         _ => b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 20\r\nconnection: close\r\n\r\n400 request_invalid\n",
     }
@@ -406,6 +422,10 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
 
 impl<S: Transport> Drop for Downstream<S> {
     fn drop(&mut self) {
+        let asks = !self.is_h2() && matches!(self.connection.phase(), Phase::Head | Phase::Request | Phase::Answer);
+        if std::thread::panicking() && asks && !self.answering {
+            self.answer_panic();
+        }
         if self.connection.resets() {
             let _ = socket2::SockRef::from(self.io.inner().socket()).set_linger(Some(Duration::ZERO));
         }
