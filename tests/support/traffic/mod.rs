@@ -16,6 +16,7 @@ pub mod client;
 pub mod config;
 pub mod edge;
 pub mod h2c;
+pub mod hello;
 #[path = "../http1.rs"]
 pub mod http1;
 pub mod recording;
