@@ -9,6 +9,7 @@
 mod layers;
 mod logged;
 mod ports;
+mod suites;
 mod value;
 
 use std::fmt::Write;
@@ -16,10 +17,11 @@ use std::fmt::Write;
 pub use layers::{CONFIG_VARIABLE, ConfigError, Layers, Place};
 pub use logged::{HeaderMode, LoggedHeaders, Ratio, StatusCodes};
 pub use ports::{Port, Ports, ProxyMode, ProxyProtocol, Redirection};
+pub use suites::CipherSuites;
 pub use value::{
     AccessLog, AdminAddress, BodySize, Collector, Connections, ControllerName, Expose, Fault, Fields, FilePath, Frames,
-    HeaderSize, LineSize, LogFormat, LogLevel, Names, PortOffset, Seconds, Selector, ServiceName, Setting, Span,
-    Streams, Timeout, WindowSize, Workers,
+    HeaderSize, LineSize, LogFormat, LogLevel, MostConnections, Names, PortOffset, Seconds, Selector, ServiceName,
+    Setting, Span, Streams, Timeout, TlsVersion, WindowSize, Workers,
 };
 
 /// Prefix of every environment variable that is a setting.
@@ -82,7 +84,9 @@ macro_rules! settings {
             /// The first unknown name or value that is not allowed, with its place.
             pub fn resolve(layers: &Layers) -> Result<Config, ConfigError> {
                 layers.refuse_unknown()?;
-                Ok(Config { $($name: layers.value(stringify!($name), $default)?,)+ })
+                let config = Config { $($name: layers.value(stringify!($name), $default)?,)+ };
+                config.refuse_contradictions(layers)?;
+                Ok(config)
             }
         }
     };
@@ -178,6 +182,14 @@ settings! {
     half_close_timeout: Span = "2s", Serving;
     /// From accepting a TLS connection to the end of its handshake.
     handshake_timeout: Timeout = "10s", Serving;
+    /// The oldest version of TLS that is spoken with clients.
+    tls_min_version: TlsVersion = "1.2", Serving;
+    /// The cipher suites of TLS with clients, by IANA's names; none stands for all that Transom has, which are all
+    /// good ones.
+    tls_cipher_suites: CipherSuites = "", Serving;
+    /// Most connections of clients at one time; those beyond are closed as they come. 0 stands for half of the file
+    /// descriptors that the process may have: the other half is for connections to endpoints.
+    max_connections: MostConnections = "0", Serving;
     /// How long a client's connection may be idle between two requests.
     keepalive_timeout: Seconds = "75s", Serving;
     /// Most concurrent requests of one HTTP/2 connection of a client.
@@ -203,6 +215,16 @@ settings! {
     upstream_pool: Connections = "2048", Serving;
     /// After this long without traffic a TCP connection is probed, towards clients and endpoints alike.
     tcp_keepalive: Seconds = "60s", Serving;
+}
+
+impl Config {
+    /// What each setting allows by itself, and two do not together.
+    fn refuse_contradictions(&self, layers: &Layers) -> Result<(), ConfigError> {
+        match self.tls_cipher_suites.contradiction(self.tls_min_version) {
+            Some(why) => Err(layers.contradiction("tls_cipher_suites", why)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Field {
@@ -391,6 +413,8 @@ mod tests {
             ("controller_name", "transom"),
             ("controller_name", "/x"),
             ("log_format", ""),
+            ("tls_min_version", "1.1"),
+            ("max_connections", "-1"),
             ("expose", "node"),
             ("gateway_selector", "=x"),
             ("route_selector", "a;b"),

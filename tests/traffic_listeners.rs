@@ -207,3 +207,46 @@ async fn a_drain_cuts_what_does_not_end() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(request.await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn connections_are_counted_by_what_they_do() {
+    let echo = Echo::held("a", 0).await;
+    let mut gateway = Gateway::start();
+    let address = free_address();
+    gateway.serve(snapshot(echo.address, &[address])).await;
+    let counts = |expected: [usize; 5]| {
+        let kinds =
+            [("tcp", "opening"), ("http1", "idle"), ("http1", "active"), ("http2", "idle"), ("http2", "active")];
+        let lines: Vec<String> = kinds
+            .iter()
+            .zip(expected)
+            .map(|((protocol, state), count)| {
+                let labels = format!("listener=\"{address}\",protocol=\"{protocol}\",state=\"{state}\"");
+                format!("transom_connections{{{labels}}} {count}\n")
+            })
+            .collect();
+        let telemetry = gateway.telemetry.clone();
+        async move {
+            eventually(&format!("{lines:?}"), || async {
+                let text = telemetry.metrics_text();
+                lines.iter().all(|line| text.contains(line)).then_some(())
+            })
+            .await;
+        }
+    };
+    let silent = TcpStream::connect(address).await.unwrap();
+    let (mut h1, mut h2) = (Client::h1(address).await, Client::h2(address).await);
+    counts([2, 0, 0, 1, 0]).await; // over HTTP/1 nothing was said yet
+    let one = tokio::spawn(async move { (h1.get("http://a.com/").await, h1) });
+    let two = tokio::spawn(async move { (h2.get("http://a.com/").await, h2) });
+    counts([1, 0, 1, 0, 1]).await;
+    echo.release();
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    assert!(one.0.is_ok() && two.0.is_ok());
+    counts([1, 1, 0, 1, 0]).await;
+    drop((silent, one, two));
+    counts([0; 5]).await;
+    gateway.serve(snapshot(echo.address, &[])).await;
+    let gone = format!("listener=\"{address}\"");
+    eventually("nothing of it", || async { (!gateway.telemetry.metrics_text().contains(&gone)).then_some(()) }).await;
+}

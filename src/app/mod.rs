@@ -9,7 +9,9 @@
 //!
 //! Two kinds of runtime: everything here runs on a small one of its own; traffic runs on the data workers' threads.
 
+mod certificates;
 mod cluster;
+mod descriptors;
 mod feedback;
 mod infra;
 mod logging;
@@ -32,14 +34,14 @@ use crate::admin::{self, AppliedView};
 use crate::cli::explain::explain;
 use crate::cli::version::Version;
 use crate::cli::{Failure, Outcome, Sources, translating};
-use crate::config::Config;
+use crate::config::{Config, TlsVersion};
 use crate::controller::{Controller, QUEUED_BATCHES};
 use crate::lifecycle::Readiness;
 use crate::lifecycle::signals::{Shutdown, Signals};
 use crate::proxy;
 use crate::snapshot::Publisher;
 use crate::source::state::StateFile;
-use crate::telemetry::{AccessLog, BuildLabels, Telemetry, Tracer, trace};
+use crate::telemetry::{AccessLog, BuildLabels, Telemetry, Tracer, panics, trace};
 use crate::translate::{Binds, Origin};
 
 pub use cluster::{lease_name, own_namespace};
@@ -62,6 +64,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 /// Input that cannot be read; the admin address that cannot be had; without a cluster, every listener that cannot.
 pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     logging::start(&config)?;
+    panics::catch();
     take_up_low_ports();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -169,7 +172,11 @@ fn telemetry(config: &Config, tracer: Option<Tracer>) -> Result<Telemetry, Failu
 }
 
 fn serving(config: &Config) -> proxy::Settings {
-    proxy::Settings {
+    let min_version = match config.tls_min_version {
+        TlsVersion::V12 => proxy::TlsVersion::V12,
+        TlsVersion::V13 => proxy::TlsVersion::V13,
+    };
+    let settings = proxy::Settings {
         workers: NonZeroUsize::new(usize::from(config.workers.0)),
         first_byte_timeout: config.first_byte_timeout.0,
         header_timeout: config.header_timeout.0,
@@ -181,6 +188,7 @@ fn serving(config: &Config) -> proxy::Settings {
         send_timeout: config.send_timeout.0,
         half_close_timeout: config.half_close_timeout.0,
         handshake_timeout: config.handshake_timeout.0,
+        tls: proxy::TlsSettings { min_version, suites: config.tls_cipher_suites.numbers() },
         keepalive_timeout: config.keepalive_timeout.0,
         h2_streams: config.http2_streams.0,
         h2_header_limit: config.header_limit.0,
@@ -195,7 +203,14 @@ fn serving(config: &Config) -> proxy::Settings {
         tcp_keepalive: config.tcp_keepalive.0,
         ports: ports::settings(config),
         ..proxy::Settings::default()
-    }
+    };
+    let descriptors = descriptors::raise();
+    let max_connections = match config.max_connections.0 {
+        0 => descriptors::connections(descriptors, settings.worker_count()),
+        most => most,
+    };
+    tracing::debug!(max_connections, "room for clients");
+    proxy::Settings { max_connections, ..settings }
 }
 
 fn state(

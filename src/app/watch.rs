@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch as channel;
 
+use super::certificates::Certificates;
 use crate::admin::{ConfigDump, SourceProblem};
 use crate::cli::diagnostic::{Diagnostic, Told};
 use crate::controller::Report;
@@ -70,6 +71,7 @@ impl View {
 /// Keeps metrics true and logs each problem of the translator when it comes and when it goes.
 pub async fn follow(mut view: View, telemetry: Telemetry) {
     let mut told: BTreeSet<Finding> = BTreeSet::new();
+    let mut certificates = Certificates::default();
     loop {
         let changed = tokio::select! {
             changed = view.report.changed() => changed.map(|()| true),
@@ -90,6 +92,7 @@ pub async fn follow(mut view: View, telemetry: Telemetry) {
         telemetry.config().published(report.generation, report.took);
         let served = Served::of(&view.reader.current());
         telemetry.retain_series(|labels| served.has(labels));
+        certificates.follow(&view.reader.current(), &telemetry);
         let more = few(problems.difference(&told), |new| {
             let place = view.provenance.find(&new.object);
             let (file, line) = place.map_or((String::new(), 0), |at| (at.file.display().to_string(), at.line));

@@ -98,6 +98,14 @@ pub enum ConfigError {
         /// Every known one.
         known: String,
     },
+    /// A value that does not go with that of another setting.
+    #[error("{place}: {why}")]
+    Contradiction {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A variable whose value is no UTF-8.
     #[error("environment variable {0} is not UTF-8")]
     VariableText(String),
@@ -211,6 +219,12 @@ impl Layers {
         let value = plain.filter(|value| field.structured || scalar(value).as_deref() == Some(text));
         let place = said.map_or(Place::Default, |said| said.place.clone());
         (value.unwrap_or_else(|| serde_yaml::Value::String(text.to_owned())), place)
+    }
+
+    /// That the value of a setting does not go with that of another.
+    pub(super) fn contradiction(&self, name: &str, why: String) -> ConfigError {
+        let place = self.said(name).map_or(Place::Default, |said| said.place.clone());
+        ConfigError::Contradiction { place, why }
     }
 
     fn said(&self, name: &str) -> Option<&Said> {

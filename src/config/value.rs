@@ -357,6 +357,28 @@ choice! {
 }
 
 choice! {
+    /// A version of TLS.
+    TlsVersion, "1.2 or 1.3" {
+        /// 1.2.
+        V12 = "1.2",
+        /// 1.3.
+        V13 = "1.3",
+    }
+}
+
+/// A number of connections, 0 to 10,000,000; 0 stands for as many as there are descriptors for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MostConnections(pub usize);
+
+impl Setting for MostConnections {
+    const ALLOWED: &'static str = "a number from 0 to 10000000";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|n| *n <= 10_000_000).map(MostConnections)
+    }
+}
+
+choice! {
     /// How listeners are reached from outside the process.
     Expose, "host or service" {
         /// By their ports on this machine.

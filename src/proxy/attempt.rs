@@ -131,8 +131,8 @@ pub fn connect_failed(gateway: &GatewayProxy, session: &Session, context: &mut R
         (*error.etype() == ErrorType::ConnectTimedout).then_some(limit.bound)
     });
     let failure = over.map_or_else(|| error::classify(error), Failure::over);
-    let failed = (over != Some(Bound::Request)).then_some(Failed::Connect);
-    end_try(gateway, session, context, failed, failure)
+    let is_to_blame = over != Some(Bound::Request) && !error::is_exhausted(error);
+    end_try(gateway, session, context, is_to_blame.then_some(Failed::Connect), failure)
 }
 
 /// An answer has come from the endpoint. Informational ones are nothing to act on.

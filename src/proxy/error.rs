@@ -1,8 +1,12 @@
 //! From what failed to what is answered: one table.
 
+use std::io;
+
 use pingora::{BError, Error, ErrorSource, ErrorType, RetryType};
 
+use super::contain::PANIC;
 use super::deadline::Bound;
+use super::listener::room::is_exhaustion;
 use super::retry::Failed;
 use super::upstream::Nobody;
 use crate::telemetry::Reason;
@@ -75,6 +79,7 @@ pub fn is_slow(error: &Error) -> bool {
 /// | what failed | answer | reason |
 /// |---|---|---|
 /// | no connection: refused, unreachable, no socket | 503 | `connect_failed` |
+/// | no connection: no descriptor or memory of ours left | 503 | `overloaded` |
 /// | no connection in time | 504 | `connect_timeout` |
 /// | TLS to the endpoint | 502 | `upstream_tls` |
 /// | the endpoint too slow | 504 | `backend_timeout` |
@@ -86,10 +91,17 @@ pub fn is_slow(error: &Error) -> bool {
 /// | anything else | 500 | `internal` |
 pub fn classify(error: &Error) -> Failure {
     match error.esource() {
+        _ if *error.etype() == PANIC => Failure::answered(500, Reason::Internal),
+        ErrorSource::Upstream if is_exhausted(error) => Failure::answered(503, Reason::Overloaded),
         ErrorSource::Upstream => upstream(error.etype()),
         ErrorSource::Downstream => downstream(error.etype()),
         ErrorSource::Internal | ErrorSource::Unset => Failure::answered(500, Reason::Internal),
     }
+}
+
+/// Whether it was for want of descriptors or memory that there is no connection: that is not the endpoint's fault.
+pub fn is_exhausted(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<io::Error>().is_some_and(is_exhaustion)
 }
 
 /// Whether the failure was one of connecting: nothing of the request was sent.
@@ -170,5 +182,9 @@ mod tests {
         assert_eq!(down(ErrorType::HTTPStatus(413)), Failure::answered(413, Reason::BodyTooLarge));
         assert_eq!(down(ErrorType::WriteError), Failure { status: None, reason: Reason::ClientAbort });
         assert_eq!(classify(&Error::new_in(ErrorType::UnknownError)).status, Some(500));
+        let used_up = io::Error::from_raw_os_error(libc::EMFILE);
+        let inner = Error::because(ErrorType::SocketError, "failed to create socket", used_up);
+        let outer = Error::because(ErrorType::InternalError, "Fail to connect", inner).into_up();
+        assert_eq!(classify(&outer), Failure::answered(503, Reason::Overloaded));
     }
 }

@@ -7,6 +7,7 @@
 
 mod attempt;
 mod client;
+mod contain;
 mod context;
 mod deadline;
 mod edge;
@@ -44,6 +45,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use contain::{contain, contain_all};
 use context::{Level, Matched, RequestContext};
 use listener::connection::{Connection, Phase};
 use mirror::{Content, Mirrors, Source};
@@ -52,9 +54,9 @@ use upstream::headers;
 
 pub use client::read_address;
 pub use listener::{BindState, BoundAddresses};
-pub use listener::{ProxyHeader, refusal};
+pub use listener::{ProxyHeader, hello, refusal};
 pub use port::{AddressRanges, PortSettings, ProxyProtocol, Redirection};
-pub use settings::Settings;
+pub use settings::{Settings, TlsSettings, TlsVersion};
 pub use start::{Drained, Proxy, start};
 
 use crate::telemetry::Recorder;
@@ -80,17 +82,20 @@ impl ProxyHttp for GatewayProxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> pingora::Result<bool> {
         let connection = connection(session)?.clone();
-        connection.enter(Phase::Request);
+        context.in_flight = connection.begin();
         if session.is_body_empty() {
             connection.enter(Phase::Answer);
         }
         self.bound(session);
-        context.traced = self.recorder.tracer().and_then(|tracer| tracer.begin(&session.req_header().headers));
-        let raw = framing::raw(session);
-        let checked = framing::check(raw.as_deref(), session.req_header(), &self.settings);
-        let client = context.meet(session.req_header_mut(), &connection, &self.settings, &self.state);
-        let request = session.req_header_mut();
-        match checked.and_then(|()| request::admit(request, &connection, client, &self.state, context)) {
+        let admitted = contain(|| {
+            context.traced = self.recorder.tracer().and_then(|tracer| tracer.begin(&session.req_header().headers));
+            let raw = framing::raw(session);
+            let checked = framing::check(raw.as_deref(), session.req_header(), &self.settings);
+            let client = context.meet(session.req_header_mut(), &connection, &self.settings, &self.state);
+            let request = session.req_header_mut();
+            Ok(checked.and_then(|()| request::admit(request, &connection, client, &self.state, context)))
+        })?;
+        match admitted {
             Ok(()) => Ok(false),
             Err(answer) => {
                 if answer.ends_connection() {
@@ -107,7 +112,7 @@ impl ProxyHttp for GatewayProxy {
         session: &mut Session,
         context: &mut RequestContext,
     ) -> pingora::Result<Box<HttpPeer>> {
-        attempt::begin(self, session, context).await
+        contain_all(attempt::begin(self, session, context)).await
     }
 
     fn fail_to_connect(
@@ -115,13 +120,15 @@ impl ProxyHttp for GatewayProxy {
         session: &mut Session,
         _: &HttpPeer,
         context: &mut RequestContext,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(choice) = context.choice() {
-            choice.not_connected(&error);
-        }
-        error.set_retry(attempt::connect_failed(self, session, context, &error));
-        error
+        let again = contain(|| {
+            if let Some(choice) = context.choice() {
+                choice.not_connected(&error);
+            }
+            Ok(attempt::connect_failed(self, session, context, &error))
+        });
+        settle(again, error, context)
     }
 
     async fn connected_to_upstream(
@@ -133,10 +140,12 @@ impl ProxyHttp for GatewayProxy {
         digest: Option<&Digest>,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        if let Some(choice) = context.choice() {
-            choice.connected(reused, digest);
-        }
-        attempt::connected(self, session, reused, socket, context)
+        contain(|| {
+            if let Some(choice) = context.choice() {
+                choice.connected(reused, digest);
+            }
+            attempt::connected(self, session, reused, socket, context)
+        })
     }
 
     async fn upstream_request_filter(
@@ -145,21 +154,23 @@ impl ProxyHttp for GatewayProxy {
         request: &mut RequestHeader,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        let connection = connection(session)?;
-        let listener = context.matched.as_ref().and_then(Matched::listener);
-        let client = context.client.ok_or_else(|| Error::explain(ErrorType::InternalError, "nobody's request"))?;
-        client.forward(request, listener.map_or(connection.port, |listener| listener.port), &context.request_id)?;
-        if let Some(traced) = &context.traced {
-            headers::trace(request, traced)?;
-        }
-        headers::name_host(request, session.server_addr().and_then(|address| address.as_inet()).copied())?;
-        if let Some(matched) = &context.matched {
-            let content = if session.is_body_empty() { Content::None } else { Content::Body };
-            let source = Source { received: session.req_header(), request, client: client.address.ip(), content };
-            self.mirrors.forward(source, matched, &mut context.mirroring, || self.state.random());
-            filter::on_request(request, matched, Level::Share)?;
-        }
-        Ok(())
+        contain(|| {
+            let connection = connection(session)?;
+            let listener = context.matched.as_ref().and_then(Matched::listener);
+            let client = context.client.ok_or_else(|| Error::explain(ErrorType::InternalError, "nobody's request"))?;
+            client.forward(request, listener.map_or(connection.port, |listener| listener.port), &context.request_id)?;
+            if let Some(traced) = &context.traced {
+                headers::trace(request, traced)?;
+            }
+            headers::name_host(request, session.server_addr().and_then(|address| address.as_inet()).copied())?;
+            if let Some(matched) = &context.matched {
+                let content = if session.is_body_empty() { Content::None } else { Content::Body };
+                let source = Source { received: session.req_header(), request, client: client.address.ip(), content };
+                self.mirrors.forward(source, matched, &mut context.mirroring, || self.state.random());
+                filter::on_request(request, matched, Level::Share)?;
+            }
+            Ok(())
+        })
     }
 
     async fn request_body_filter(
@@ -186,7 +197,7 @@ impl ProxyHttp for GatewayProxy {
         response: &mut ResponseHeader,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        attempt::answered(self, session, response, context)
+        contain(|| attempt::answered(self, session, response, context))
     }
 
     fn upstream_response_body_filter(
@@ -209,31 +220,33 @@ impl ProxyHttp for GatewayProxy {
         response: &mut ResponseHeader,
         context: &mut RequestContext,
     ) -> pingora::Result<()> {
-        headers::answer(response, session.req_header())?;
-        interim::settle(session, response, &mut context.interim)?;
-        if let Some(matched) = &context.matched {
-            filter::on_answer(session.req_header(), response, matched)?;
-        }
-        let connection = connection(session)?;
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            connection.enter(Phase::Switched);
-        }
-        if connection.ends_soon() {
-            session.set_keepalive(None); // it was not to end yet when the request came
-        }
-        Ok(())
+        contain(|| {
+            headers::answer(response, session.req_header())?;
+            interim::settle(session, response, &mut context.interim)?;
+            if let Some(matched) = &context.matched {
+                filter::on_answer(session.req_header(), response, matched)?;
+            }
+            let connection = connection(session)?;
+            if response.status == StatusCode::SWITCHING_PROTOCOLS {
+                connection.enter(Phase::Switched);
+            }
+            if connection.ends_soon() {
+                session.set_keepalive(None); // it was not to end yet when the request came
+            }
+            Ok(())
+        })
     }
 
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         context: &mut RequestContext,
         reused: bool,
     ) -> Box<Error> {
-        error.set_retry(attempt::broke_off(self, session, context, &error, reused));
-        error
+        let again = contain(|| Ok(attempt::broke_off(self, session, context, &error, reused)));
+        settle(again, error, context)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
@@ -301,6 +314,18 @@ impl GatewayProxy {
             session.set_write_timeout(Some(self.settings.send_timeout)); // a stream may stand still, its connection not
         }
     }
+}
+
+/// A try failed: whether there is to be another one. If finding that out failed, that is what is told.
+fn settle(again: pingora::Result<bool>, mut error: Box<Error>, context: &mut RequestContext) -> Box<Error> {
+    match again {
+        Ok(again) => error.set_retry(again),
+        Err(ours) => {
+            context.failure = None;
+            error = ours;
+        }
+    }
+    error
 }
 
 /// Whether the client has been sent the beginning of an answer.

@@ -138,23 +138,26 @@ impl Drop for RequestContext {
             return;
         }
         self.reason = match deadline::expired() {
-            _ if std::thread::panicking() => {
-                // A panic ends this request's task alone (decision 12); it must not do so in silence.
-                tracing::error!(host = %self.host, route = ?self.route_labels(), "a request panicked");
-                Reason::Internal
-            }
+            // Not in a phase of ours, which would have been an error: this request's task ends (decision 12).
+            _ if std::thread::panicking() => Reason::Internal,
             Some(Bound::Request) => Reason::RequestTimeout,
             Some(Bound::Try) => Reason::BackendTimeout,
             Some(Bound::Body) => Reason::RequestInvalid,
             None => Reason::Draining,
         };
         let facts = self.unrecorded.facts.take();
+        let version = facts.as_ref().map_or(Version::HTTP_11, |facts| facts.version);
+        let code = match self.code {
+            // what the stream then says in the request's stead
+            0 if std::thread::panicking() && version != Version::HTTP_2 => 500,
+            code => code,
+        };
         self.record_once(&Seen {
             method: facts.as_ref().map_or("", |facts| facts.method.as_str()),
             path: facts.as_ref().map_or("", |facts| facts.uri.path()),
-            version: facts.as_ref().map_or(Version::HTTP_11, |facts| facts.version),
+            version,
             connection: facts.as_ref().map(|facts| &*facts.connection),
-            code: self.code,
+            code,
             received: 0,
             sent: self.unrecorded.sent,
             headers: Headers { request: facts.as_ref().map(|facts| &facts.headers), response: None },

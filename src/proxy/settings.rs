@@ -32,6 +32,10 @@ pub struct Settings {
     pub half_close_timeout: Duration,
     /// From accepting a TLS connection to the end of its handshake.
     pub handshake_timeout: Duration,
+    /// Versions and suites of TLS with clients.
+    pub tls: TlsSettings,
+    /// Connections of clients at one time, over all workers; those beyond are let go.
+    pub max_connections: usize,
     /// Between two requests of a connection, HTTP/1 and HTTP/2 alike. Whole seconds.
     pub keepalive_timeout: Duration,
     /// Concurrent requests of an HTTP/2 connection.
@@ -64,6 +68,25 @@ pub struct Settings {
     pub ports: BTreeMap<u16, PortSettings>,
 }
 
+/// What is spoken with clients over TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// The oldest version.
+    pub min_version: TlsVersion,
+    /// The suites, by IANA's number; empty for those of rustls.
+    pub suites: Vec<u16>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsVersion {
+    /// 1.2.
+    #[default]
+    V12,
+    /// 1.3.
+    V13,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -78,6 +101,8 @@ impl Default for Settings {
             send_timeout: Duration::from_mins(1),
             half_close_timeout: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(10),
+            tls: TlsSettings::default(),
+            max_connections: usize::MAX,
             keepalive_timeout: Duration::from_secs(75),
             h2_streams: 128,
             h2_header_limit: 64 * 1024,

@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::listener::room::Room;
 use super::listener::{BoundAddresses, Listeners};
 use super::settings::Settings;
 use super::upstream::keeper::Keeper;
@@ -45,8 +46,9 @@ pub fn start(settings: Settings, reader: Reader, telemetry: &Telemetry, ready: R
     let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = Arc::new(settings);
     let rings = RingShelf::default();
+    let room = Room::new(settings.max_connections);
     let workers = (0..settings.worker_count())
-        .map(|number| Worker::spawn(number, settings.clone(), telemetry.recorder(number), rings.clone()))
+        .map(|number| Worker::spawn(number, settings.clone(), telemetry.recorder(number), rings.clone(), room.clone()))
         .collect::<io::Result<Vec<_>>>()?;
     let keeper = Keeper::new(workers.len(), telemetry.clone(), rings).run(reader.clone());
     let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));

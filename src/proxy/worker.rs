@@ -20,6 +20,7 @@ use super::GatewayProxy;
 use super::edge::Edge;
 use super::listener::accept::Acceptor;
 use super::listener::leaving::Signals;
+use super::listener::room::{Reserve, Room};
 use super::mirror::Mirrors;
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
@@ -69,12 +70,18 @@ impl Worker {
     ///
     /// # Errors
     /// No thread or no runtime can be had.
-    pub fn spawn(number: usize, settings: Arc<Settings>, recorder: Recorder, rings: RingShelf) -> io::Result<Worker> {
+    pub fn spawn(
+        number: usize,
+        settings: Arc<Settings>,
+        recorder: Recorder,
+        rings: RingShelf,
+        room: Arc<Room>,
+    ) -> io::Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (sender, commands) = mpsc::channel(64);
         let thread = std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
             let loads = LoadRegistry::new(number, recorder.clone(), rings, settings.upstream_h2_streams);
-            runtime.block_on(run(settings, recorder, loads, commands));
+            runtime.block_on(run(settings, recorder, loads, room, commands));
         })?;
         Ok(Worker { commands: sender, thread })
     }
@@ -97,6 +104,7 @@ async fn run(
     settings: Arc<Settings>,
     recorder: Recorder,
     mut loads: LoadRegistry,
+    room: Arc<Room>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let state = Arc::new(WorkerState::new());
@@ -109,7 +117,10 @@ async fn run(
         }),
         state: state.clone(),
         settings,
+        meter: recorder.connection_meter(),
         recorder,
+        room,
+        reserve: Reserve::take(),
         tasks: tasks.clone(),
         last_call: last_call.clone(),
     });

@@ -24,6 +24,8 @@ pub struct Certificate {
     pub fingerprint: String,
     /// DNS names and addresses of the leaf, lower case.
     pub names: Vec<String>,
+    /// Beginning of the leaf's validity, seconds since 1970.
+    pub not_before: i64,
     /// End of the leaf's validity, seconds since 1970.
     pub not_after: i64,
     #[serde(skip)]
@@ -60,7 +62,7 @@ impl Certificate {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| CertificateProblem::BadCertificate)?;
         let leaf = ders.first().ok_or(CertificateProblem::NoCertificate)?;
-        let (names, not_after) = leaf_facts(leaf).ok_or(CertificateProblem::BadCertificate)?;
+        let (names, not_before, not_after) = leaf_facts(leaf).ok_or(CertificateProblem::BadCertificate)?;
         let key_der = PrivateKeyDer::from_pem_slice(key).map_err(|_| CertificateProblem::NoKey)?;
 
         let mut hash = Sha256::new();
@@ -77,7 +79,7 @@ impl Certificate {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(CertificateProblem::Mismatch),
         }
-        Ok(Certificate { fingerprint, names, not_after, certified: Arc::new(certified) })
+        Ok(Certificate { fingerprint, names, not_before, not_after, certified: Arc::new(certified) })
     }
 
     /// What rustls presents.
@@ -109,7 +111,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn leaf_facts(der: &[u8]) -> Option<(Vec<String>, i64)> {
+fn leaf_facts(der: &[u8]) -> Option<(Vec<String>, i64, i64)> {
     use x509_parser::prelude::*;
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let mut names = Vec::new();
@@ -122,7 +124,8 @@ fn leaf_facts(der: &[u8]) -> Option<(Vec<String>, i64)> {
             }
         }
     }
-    Some((names, certificate.validity().not_after.timestamp()))
+    let validity = certificate.validity();
+    Some((names, validity.not_before.timestamp(), validity.not_after.timestamp()))
 }
 
 fn address(bytes: &[u8]) -> Option<String> {

@@ -8,6 +8,7 @@ pub mod access_log;
 mod few;
 pub mod log;
 pub mod metrics;
+pub mod panics;
 pub mod reason;
 mod recorder;
 pub mod request;
@@ -20,6 +21,9 @@ use std::time::Duration;
 
 pub use access_log::AccessLog;
 pub use few::few;
+pub use metrics::{
+    AddressMeter, CertificateLabels, ConnectionMeter, Counted, Doing, HandshakeResult, Shed, TlsVersion,
+};
 pub use metrics::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};
 pub use metrics::{
     BuildLabels, ClusterMetrics, ConfigMetrics, InfrastructureWrite, MirrorLabels, MirrorMeter, MirrorResult,
@@ -91,6 +95,11 @@ impl Telemetry {
     /// add another.
     pub fn retain_upstreams(&self, existing: impl FnOnce() -> BTreeSet<UpstreamLabels>) {
         self.core.metrics.upstreams.retain(existing);
+    }
+
+    /// Sets which certificates are served, and until when each is valid (seconds since 1970).
+    pub fn certificates(&self, served: impl Iterator<Item = (CertificateLabels, i64)>) {
+        self.core.metrics.connections.certificates(served);
     }
 
     /// Sets whom a scrape asks how endpoints are.

@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 use http::HeaderMap;
 
 use super::access_log::LineWriter;
-use super::metrics::{LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
+use super::metrics::{ConnectionMeter, LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
 use super::{Core, RequestRecord, Tracer, UpstreamLabels, UpstreamSeries};
 
 /// Records the requests of one data worker.
@@ -61,6 +61,12 @@ impl Recorder {
     #[must_use]
     pub fn mirror_meter(&self) -> Arc<MirrorMeter> {
         self.core.metrics.mirrors.add_meter()
+    }
+
+    /// What this worker counts its clients' connections with. Ask once: each meter is one of its own.
+    #[must_use]
+    pub fn connection_meter(&self) -> Arc<ConnectionMeter> {
+        self.core.metrics.connections.add_meter()
     }
 
     /// Counts a request as active until what is returned is dropped.

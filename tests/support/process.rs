@@ -35,18 +35,27 @@ impl Transom {
     pub fn run(arguments: &[&str], log: &Path) -> Transom {
         let log = File::create(log).expect("log file");
         let out = log.try_clone().expect("log file");
-        Transom::spawn(&[&["--access-log", "off"], arguments].concat(), out, log)
+        Transom::spawn(Command::new(binary()), &[&["--access-log", "off"], arguments].concat(), out, log)
     }
 
     /// Starts `transom run` with what it logs of requests in `out`, and of all else in `log`, without waiting.
     pub fn logging(arguments: &[&str], out: &Path, log: &Path) -> Transom {
         let file = |path| File::create(path).expect("log file");
-        Transom::spawn(arguments, file(out), file(log))
+        Transom::spawn(Command::new(binary()), arguments, file(out), file(log))
     }
 
-    fn spawn(arguments: &[&str], out: File, log: File) -> Transom {
+    /// Starts `transom run` with at most so many file descriptors and no access log, without waiting.
+    pub fn run_within(descriptors: u32, arguments: &[&str], log: &Path) -> Transom {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(binary());
+        let log = File::create(log).expect("log file");
+        let out = log.try_clone().expect("log file");
+        Transom::spawn(shell, &[&["--access-log", "off"], arguments].concat(), out, log)
+    }
+
+    fn spawn(mut command: Command, arguments: &[&str], out: File, log: File) -> Transom {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let child = Command::new(binary())
+        let child = command
             .arg("run")
             .args(["--admin-address", &admin.to_string()])
             .args(arguments)
@@ -82,17 +91,26 @@ impl Transom {
         self.child.id()
     }
 
+    /// Sends a signal, as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("kill").success());
+    }
+
     /// SIGTERM, then the exit status, within the bound.
-    pub fn terminate(mut self, within: Duration) -> ExitStatus {
-        let killed =
-            Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().expect("kill");
-        assert!(killed.success());
+    pub fn terminate(self, within: Duration) -> ExitStatus {
+        self.signal("TERM");
+        self.wait(within)
+    }
+
+    /// The exit status, within the bound.
+    pub fn wait(mut self, within: Duration) -> ExitStatus {
         let until = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
                 return status;
             }
-            assert!(Instant::now() < until, "still running {within:?} after SIGTERM");
+            assert!(Instant::now() < until, "still running after {within:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -103,6 +121,33 @@ impl Drop for Transom {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A Gateway on 127.0.0.1 with one HTTP listener, whose requests go by path prefix to upstreams on loopback.
+pub fn manifest(port: u16, upstreams: &[(&str, SocketAddr)]) -> String {
+    let mut yaml = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: c}}\n\
+         spec: {{controllerName: transom.dev/gateway-controller}}\n---\n\
+         apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: g, namespace: edge}}\n\
+         spec:\n  gatewayClassName: c\n  addresses: [{{value: 127.0.0.1}}]\n  \
+         listeners: [{{name: l, port: {port}, protocol: HTTP}}]\n"
+    );
+    for (number, (prefix, to)) in upstreams.iter().enumerate() {
+        let (ip, port) = (to.ip(), to.port());
+        yaml += &format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+             metadata: {{name: r{number}, namespace: edge}}\nspec:\n  parentRefs: [{{name: g}}]\n  \
+             rules: [{{matches: [{{path: {{type: PathPrefix, value: {prefix}}}}}], \
+             backendRefs: [{{name: s{number}, port: 80}}]}}]\n---\n\
+             apiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: edge}}\n\
+             spec: {{ports: [{{port: 80, targetPort: {port}}}]}}\n---\n\
+             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: s{number}, namespace: edge, labels: {{kubernetes.io/service-name: s{number}}}}}\n\
+             addressType: IPv4\nports: [{{port: {port}}}]\n\
+             endpoints: [{{addresses: [{ip}], conditions: {{ready: true}}}}]\n"
+        );
+    }
+    yaml
 }
 
 /// One request on a connection of its own; the whole answer as text, `None` if there is none.

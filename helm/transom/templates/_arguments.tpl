@@ -38,6 +38,12 @@
 {{- with $provider.routeSelector }}
 --route-selector={{ . }}
 {{- end }}
+{{- with .Values.tls.minVersion }}
+--tls-min-version={{ . }}
+{{- end }}
+{{- with .Values.tls.cipherSuites }}
+--tls-cipher-suites={{ join "," . }}
+{{- end }}
 {{- with $level }}
 --log-level={{ . }}
 {{- end }}

@@ -10,16 +10,16 @@ use bytes::Bytes;
 use pingora::apps::ServerApp;
 use pingora::protocols::ALPN;
 use pingora::protocols::tls::SslDigest;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Security};
-use super::leaving::{Signals, leave};
+use super::handshake::{self, Failed, Handshaken};
+use super::leaving::{Signals, leave, unheard};
 use super::proxy_protocol::{self, Told};
+use super::room::{Reserve, Room, Seat, is_exhaustion};
 use super::sniff::{Spoken, sniff};
 use super::stream::{Bounds, Downstream, Transport};
 use crate::proxy::deadline;
@@ -27,9 +27,12 @@ use crate::proxy::edge::Edge;
 use crate::proxy::serving::WorkerState;
 use crate::proxy::settings::Settings;
 use crate::snapshot::BindProtocol;
-use crate::telemetry::{Headers, Reason, Recorder, RequestRecord};
+use crate::telemetry::{
+    AddressMeter, ConnectionMeter, Counted, Doing, HandshakeResult, Headers, Reason, Recorder, RequestRecord, Shed,
+    TlsVersion,
+};
 
-/// With no descriptor or memory left, accepting again at once would only spin.
+/// With no descriptor or memory left, and none to give up either, accepting again at once would only spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What every connection of a worker needs.
@@ -42,15 +45,29 @@ pub struct Acceptor {
     pub settings: Arc<Settings>,
     /// Told of what was refused before it became a request.
     pub recorder: Recorder,
+    /// Counts connections.
+    pub meter: Arc<ConnectionMeter>,
+    /// Room for connections, shared with the other workers.
+    pub room: Arc<Room>,
+    /// For the moment in which there is none.
+    pub reserve: Reserve,
     /// Owns the connections.
     pub tasks: TaskTracker,
     /// A drain is at its end: WebSockets part now, whatever else is in flight.
     pub last_call: CancellationToken,
 }
 
+/// What a connection holds as long as it lasts.
+struct Place {
+    bind: SocketAddr,
+    counted: Counted,
+    _seat: Seat,
+}
+
 impl Acceptor {
     /// Accepts until the listener closes; what waits in its queue by then is still accepted.
     pub async fn run(self: Arc<Self>, listener: TcpListener, bind: SocketAddr, mut signals: Signals) {
+        let meter = self.meter.address(bind);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -58,42 +75,69 @@ impl Acceptor {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((tcp, peer)) => self.take(tcp, peer, bind, &signals),
+                Ok((tcp, peer)) => self.take(tcp, peer, bind, &signals, &meter),
                 Err(error) if is_exhaustion(&error) => {
-                    tracing::warn!(%bind, %error, "cannot accept");
-                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    self.room.tighten();
+                    self.shed(Shed::Descriptors, bind);
+                    if !self.reserve.let_go(&listener).await {
+                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    }
                 }
                 // The client left before it was accepted.
                 Err(error) => tracing::debug!(%bind, %error, "cannot accept"),
             }
         }
         while let Ok(Ok((tcp, peer))) = timeout(Duration::ZERO, listener.accept()).await {
-            self.take(tcp, peer, bind, &signals);
+            self.take(tcp, peer, bind, &signals, &meter);
         }
     }
 
-    fn take(self: &Arc<Self>, tcp: TcpStream, peer: SocketAddr, bind: SocketAddr, signals: &Signals) {
+    fn take(
+        self: &Arc<Self>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        bind: SocketAddr,
+        signals: &Signals,
+        meter: &Arc<AddressMeter>,
+    ) {
+        let seat = match self.room.seat() {
+            Ok(seat) => seat,
+            Err(cause) => {
+                drop(tcp);
+                return self.shed(cause, bind);
+            }
+        };
         let this = self.clone();
         let signals = signals.clone();
+        let counted = meter.count(Doing::Opening);
         let company = signals.company.all.clone();
         self.tasks.spawn(company.track_future(async move {
-            if let Err(error) = this.connection(tcp, peer, bind, signals).await {
+            let place = Place { bind, counted, _seat: seat };
+            if let Err(error) = this.connection(tcp, peer, place, signals).await {
                 tracing::debug!(%bind, %peer, %error, "connection ended");
             }
         }));
     }
 
-    async fn connection(
-        &self,
-        mut tcp: TcpStream,
-        peer: SocketAddr,
-        bind: SocketAddr,
-        mut signals: Signals,
-    ) -> io::Result<()> {
+    #[cold]
+    fn shed(&self, cause: Shed, bind: SocketAddr) {
+        self.reserve.refill();
+        self.meter.shed(cause);
+        if self.reserve.tells() {
+            let why = match cause {
+                Shed::Limit => "as many are open as may be (maxConnections)",
+                Shed::Descriptors => "no file descriptor is left",
+            };
+            tracing::warn!(%bind, why, "connections are let go");
+        }
+    }
+
+    async fn connection(&self, mut tcp: TcpStream, peer: SocketAddr, place: Place, signals: Signals) -> io::Result<()> {
         tcp.set_nodelay(true)?;
         let keepalive =
             socket2::TcpKeepalive::new().with_time(self.settings.tcp_keepalive).with_interval(Duration::from_secs(10));
         socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+        let bind = place.bind;
         let found = self.state.glance().bind(&bind).map(|bind| (bind.protocol, bind.port()));
         let Some((protocol, port)) = found else {
             return Ok(()); // the bind went while this connection waited to be accepted
@@ -111,7 +155,7 @@ impl Acceptor {
             let told = tokio::select! {
                 biased;
                 told = timeout_at(deadline, Box::pin(proxy_protocol::client(&mut tcp, peer, proxy))) => told?,
-                _ = signals.closed.wait_for(|closed| *closed) => return Ok(()),
+                () = unheard(&signals) => return Ok(()),
             };
             match told? {
                 Told::By(client, untold) => (peer, seen) = (client.unwrap_or(peer), untold),
@@ -125,18 +169,20 @@ impl Acceptor {
         }
         let connection = |security| Connection::new(bind, peer, security).on(port, settings);
         match protocol {
-            BindProtocol::Http => self.cleartext(tcp, seen, connection(Security::Plain), deadline, signals).await,
-            BindProtocol::Https if !seen.is_empty() => Err(io::ErrorKind::InvalidData.into()), // no TLS begins so
-            BindProtocol::Https => match timeout_at(deadline, self.handshake(tcp, bind)).await {
-                Ok(Ok(Some((tls, sni)))) => {
-                    let (alpn, digest) = negotiated(&tls);
-                    let connection = connection(Security::Tls { sni });
-                    self.serve(tls, connection, Bytes::new(), alpn, Some(digest), signals).await
-                }
-                Ok(Ok(None)) => Ok(()),
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            },
+            BindProtocol::Http => {
+                self.cleartext(tcp, seen, connection(Security::Plain), place, deadline, signals).await
+            }
+            BindProtocol::Https => {
+                place.counted.does(Doing::Handshake);
+                let run = handshake::run(tcp, !seen.is_empty(), bind, &self.state, &signals);
+                let done = timeout_at(deadline, run).await.unwrap_or_else(|_| Err(Failed::late()));
+                let Some(Handshaken { tls, sni }) = self.counted(done, || connection(Security::Plain).peer) else {
+                    return Ok(());
+                };
+                let (alpn, digest) = negotiated(&tls);
+                self.serve(tls, connection(Security::Tls { sni }), place, Bytes::new(), alpn, Some(digest), signals)
+                    .await
+            }
         }
     }
 
@@ -145,56 +191,58 @@ impl Acceptor {
         mut tcp: TcpStream,
         seen: Vec<u8>,
         connection: Connection,
+        place: Place,
         deadline: Instant,
-        mut signals: Signals,
+        signals: Signals,
     ) -> io::Result<()> {
         let sniffed = tokio::select! {
             biased;
             sniffed = timeout_at(deadline, sniff(&mut tcp, &seen)) => sniffed?,
-            // It has not asked for anything: nothing is lost.
-            _ = signals.closed.wait_for(|closed| *closed) => return Ok(()),
+            () = unheard(&signals) => return Ok(()),
         };
         let Some((spoken, seen)) = sniffed? else { return Ok(()) };
         let alpn = match spoken {
             Spoken::Http1 => ALPN::H1,
             Spoken::Http2 => ALPN::H2,
         };
-        self.serve(tcp, connection, seen, alpn, None, signals).await
+        self.serve(tcp, connection, place, seen, alpn, None, signals).await
     }
 
-    /// Terminates TLS with the config that the server name finds; `None` if it finds none, which the client is told.
-    async fn handshake(
-        &self,
-        tcp: TcpStream,
-        bind: SocketAddr,
-    ) -> io::Result<Option<(tokio_rustls::server::TlsStream<TcpStream>, Option<String>)>> {
-        // Reads on until the hello is whole; rustls bounds it to 64 KiB.
-        let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
-        let sni = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-        let config = {
-            let view = self.state.glance();
-            view.tls(&bind).and_then(|tls| tls.find(sni.as_deref().unwrap_or_default())).cloned()
+    /// Counts a handshake, and records one that came to nothing.
+    fn counted(&self, done: Result<Handshaken, Failed>, client: impl FnOnce() -> SocketAddr) -> Option<Handshaken> {
+        let failed = match done {
+            Ok(done) => {
+                self.meter.handshake(handshake::version(&done.tls), HandshakeResult::Ok);
+                return Some(done);
+            }
+            Err(failed) => failed,
         };
-        if let Some(config) = config {
-            return Ok(Some((hello.into_stream(config).await?, sni)));
+        self.meter.handshake(TlsVersion::None, failed.result);
+        if !failed.silent {
+            let error = format!("TLS handshake {}: {}", failed.result.as_str(), failed.error);
+            self.recorder.record(&RequestRecord {
+                reason: Reason::ClientTls,
+                code: failed.code,
+                error: Some(&error),
+                ..unanswered(client(), true)
+            });
         }
-        let alert = if sni.is_some() { UNRECOGNIZED_NAME } else { HANDSHAKE_FAILURE };
-        hello.io.write_all(&fatal(alert)).await?;
-        hello.io.shutdown().await?;
-        Ok(None)
+        None
     }
 
     async fn serve<S: Transport + 'static>(
         &self,
         transport: S,
         connection: Connection,
+        place: Place,
         seen: Bytes,
         alpn: ALPN,
         ssl: Option<SslDigest>,
         signals: Signals,
     ) -> io::Result<()> {
         let local = transport.socket().local_addr()?;
-        let connection = Arc::new(connection);
+        let Place { counted, _seat, .. } = place;
+        let connection = Arc::new(connection.counted(counted));
         let bounds = Bounds::from(&*self.settings);
         let is_h2 = matches!(alpn, ALPN::H2);
         let stream = Downstream::new(transport, local, connection.clone(), seen, alpn, ssl, bounds)
@@ -236,6 +284,12 @@ fn fault(connection: &Connection) -> Option<String> {
 
 /// The record of bytes that were no request, or too slow or too many to become one. No status: nothing was answered.
 fn refused(connection: &Connection, status: u16, why: Option<&'static str>) -> RequestRecord<'static> {
+    let reason = if status == 431 { Reason::HeaderTooLarge } else { Reason::RequestInvalid };
+    RequestRecord { code: status, reason, error: why, ..unanswered(connection.peer, connection.is_tls()) }
+}
+
+/// The record of what a client did instead of a request.
+fn unanswered(client: SocketAddr, tls: bool) -> RequestRecord<'static> {
     RequestRecord {
         listener: None,
         route: None,
@@ -243,10 +297,10 @@ fn refused(connection: &Connection, status: u16, why: Option<&'static str>) -> R
         host: "",
         path: "",
         protocol: "HTTP/1.1",
-        tls: connection.is_tls(),
-        code: status,
-        reason: if status == 431 { Reason::HeaderTooLarge } else { Reason::RequestInvalid },
-        client: Some(connection.peer),
+        tls,
+        code: 0,
+        reason: Reason::RequestInvalid,
+        client: Some(client),
         request_id: "",
         upstream: None,
         duration: Duration::ZERO,
@@ -254,7 +308,7 @@ fn refused(connection: &Connection, status: u16, why: Option<&'static str>) -> R
         bytes_received: 0,
         bytes_sent: 0,
         trace_id: None,
-        error: why,
+        error: None,
         headers: Headers::default(),
     }
 }
@@ -265,18 +319,4 @@ fn negotiated(tls: &tokio_rustls::server::TlsStream<TcpStream>) -> (ALPN, SslDig
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
     let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or_default();
     (alpn, SslDigest::new(cipher, version, None, None, Vec::new()))
-}
-
-/// RFC 8446, 6: alert descriptions.
-const HANDSHAKE_FAILURE: u8 = 40;
-/// RFC 6066, 3: the server name is not one of ours.
-const UNRECOGNIZED_NAME: u8 = 112;
-
-/// A fatal alert in a record of its own, in cleartext: no key is agreed on yet.
-fn fatal(description: u8) -> [u8; 7] {
-    [21, 3, 3, 0, 2, 2, description]
-}
-
-fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

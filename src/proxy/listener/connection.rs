@@ -2,11 +2,13 @@
 //! and the task that owns the connection; carried to the phases through Pingora's proxy digest.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 
 use super::conduct::Breach;
 
 use crate::proxy::port::{PortSettings, Redirection};
+use crate::telemetry::{Counted, Doing};
 
 /// Facts of one connection.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct Connection {
     /// Whether it is TLS, and the server name asked for (lower case).
     pub security: Security,
     phase: AtomicU8,
+    asked: AtomicBool,
     refused: AtomicU16,
     breach: AtomicU32,
     unheard: AtomicU32,
@@ -32,7 +35,14 @@ pub struct Connection {
     cut: AtomicBool,
     ending: AtomicBool,
     parting: AtomicU8,
+    /// Requests in flight of an HTTP/2 connection.
+    streams: AtomicU32,
+    counted: Option<Counted>,
 }
+
+/// A request of an HTTP/2 connection that is in flight, until it is dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Connection>);
 
 /// Cleartext or TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +102,7 @@ impl Connection {
             redirection: None,
             security,
             phase: AtomicU8::new(Phase::Idle as u8),
+            asked: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             breach: AtomicU32::new(0),
             unheard: AtomicU32::new(0),
@@ -100,6 +111,8 @@ impl Connection {
             cut: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             parting: AtomicU8::new(Parting::NotYet as u8),
+            streams: AtomicU32::new(0),
+            counted: None,
         }
     }
 
@@ -108,6 +121,13 @@ impl Connection {
     pub fn on(self, port: u16, settings: Option<&PortSettings>) -> Self {
         let forwards = settings.is_some_and(|settings| settings.forwarders.contain(self.peer.ip()));
         Connection { port, forwards, redirection: settings.and_then(|settings| settings.redirection), ..self }
+    }
+
+    /// Counted from now on by what it does.
+    #[must_use]
+    pub fn counted(self, counted: Counted) -> Self {
+        counted.does(Doing::Http1Idle);
+        Connection { counted: Some(counted), ..self }
     }
 
     /// The phase. Relaxed: only one thread ever touches a connection.
@@ -125,8 +145,37 @@ impl Connection {
 
     /// Moves an HTTP/1 connection to another phase. HTTP/2 stays as it is: its requests overlap.
     pub fn enter(&self, phase: Phase) {
-        if self.phase() != Phase::Framed {
-            self.phase.store(phase as u8, Ordering::Relaxed);
+        if self.phase() == Phase::Framed {
+            return;
+        }
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.does(match phase {
+            Phase::Idle => Doing::Http1Idle,
+            Phase::Head | Phase::Request | Phase::Answer => Doing::Http1Active,
+            Phase::Framed => Doing::Http2Idle,
+            Phase::Switched => Doing::WebSocket,
+        });
+        if phase == Phase::Request {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request was read on it.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// A request begins: its place among those of an HTTP/2 connection; HTTP/1 has one at a time.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Option<InFlight> {
+        self.enter(Phase::Request);
+        (self.phase() == Phase::Framed).then(|| InFlight::new(self.clone()))
+    }
+
+    fn does(&self, doing: Doing) {
+        if let Some(counted) = &self.counted {
+            counted.does(doing);
         }
     }
 
@@ -245,6 +294,22 @@ impl Connection {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.security, Security::Tls { .. })
+    }
+}
+
+impl InFlight {
+    fn new(connection: Arc<Connection>) -> Self {
+        connection.streams.fetch_add(1, Ordering::Relaxed);
+        connection.does(Doing::Http2Active);
+        InFlight(connection)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.does(Doing::Http2Idle);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +13,9 @@ use super::connection::{Connection, Parting, Phase};
 
 /// How often a connection that outlives its listener is looked at.
 const CHECK: Duration = Duration::from_millis(50);
+
+/// For what a client has sent that was let in just before its listener closed: it may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// For how long a client that is told of the end of its WebSocket is listened to: its own Close is to pass to the
 /// endpoint, which then closes.
@@ -50,6 +54,12 @@ impl Company {
     }
 }
 
+/// Returns when a connection whose listener is closed may be dropped if nothing was asked on it yet.
+pub async fn unheard(signals: &Signals) {
+    let _ = signals.closed.clone().wait_for(|closed| *closed).await;
+    tokio::time::sleep(ON_ITS_WAY).await;
+}
+
 /// Follows the end of the listener: asks the connection to leave once it drains, and returns, once it is closed, when
 /// the connection may be dropped: nothing is in flight any more, or the client of a WebSocket has been parted with.
 ///
@@ -64,9 +74,10 @@ pub async fn leave(connection: &Connection, mut signals: Signals, last_call: &Ca
     }
     let mut waits = None;
     let mut idle = Duration::ZERO;
+    let closed = Instant::now();
     loop {
         match connection.phase() {
-            Phase::Idle => return,
+            Phase::Idle if connection.has_asked() || closed.elapsed() >= ON_ITS_WAY => return,
             Phase::Switched => {
                 waits.get_or_insert_with(|| signals.company.waiting.token());
                 if last_call.is_cancelled() || signals.company.only_waits() {
@@ -77,7 +88,7 @@ pub async fn leave(connection: &Connection, mut signals: Signals, last_call: &Ca
             Phase::Framed if connection.serving() > 0 => idle = Duration::ZERO,
             Phase::Framed if idle >= GOAWAY_TIME => return,
             Phase::Framed => idle += CHECK,
-            Phase::Head | Phase::Request | Phase::Answer => {}
+            Phase::Idle | Phase::Head | Phase::Request | Phase::Answer => {}
         }
         tokio::time::sleep(CHECK).await;
     }

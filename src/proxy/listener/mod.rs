@@ -11,9 +11,12 @@ pub mod connection;
 mod farewell;
 mod frames;
 mod h2_frames;
+mod handshake;
+pub mod hello;
 mod holder;
 pub mod leaving;
 mod proxy_protocol;
+pub mod room;
 mod sniff;
 mod socket;
 mod stream;
@@ -90,11 +93,11 @@ impl Listeners {
         ready: ReadyTask,
     ) -> Self {
         Listeners {
+            tls: TlsConfigs::new(settings.tls.clone()),
             settings,
             workers,
             report,
             ready: Some(ready),
-            tls: TlsConfigs::default(),
             wanted: Arc::default(),
             open: BTreeMap::new(),
             failed: BTreeMap::new(),

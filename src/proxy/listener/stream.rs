@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -81,6 +81,8 @@ pub struct Downstream<S: Transport> {
     stall: Option<Stall>,
     /// Set once the client has closed its side while it was to be answered.
     half_closed: Option<Pin<Box<Sleep>>>,
+    /// Something of an answer to the request at hand was written.
+    answering: bool,
     /// Set once our side is closed.
     linger: Option<Linger>,
 }
@@ -171,6 +173,7 @@ impl<S: Transport> Downstream<S> {
             farewell: Farewell::default(),
             stall: None,
             half_closed: None,
+            answering: false,
             linger: None,
         })
     }
@@ -184,6 +187,7 @@ impl<S: Transport> Downstream<S> {
         self.head.bytes += bytes;
         if bytes > 0 {
             self.connection.enter(Phase::Head);
+            self.answering = false;
         }
     }
 
@@ -197,6 +201,14 @@ impl<S: Transport> Downstream<S> {
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The panic of a request takes its connection along, and this stream. As far as the socket takes it at once, the
+    /// client is told whose fault that was.
+    fn answer_panic(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut self.io).poll_write(&mut cx, &refusal(500));
+        let _ = Pin::new(&mut self.io).poll_flush(&mut cx);
     }
 
     /// A request was handed over: what is counted from now on is the next one's.
@@ -242,7 +254,10 @@ impl<S: Transport> Downstream<S> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self.connection.phase() {
-            Phase::Request | Phase::Answer => self.handed_over(),
+            Phase::Request | Phase::Answer => {
+                self.handed_over();
+                self.answering = true;
+            }
             // Idle, too: bytes that came with the request before were read in its phase.
             Phase::Idle | Phase::Head
                 if !self.is_h2() && data.starts_with(b"HTTP/1.") && self.connection.refused().is_none() =>
@@ -326,6 +341,7 @@ fn poll_read_up_to(
 fn refusal(status: u16) -> Vec<u8> {
     let (phrase, word) = match status {
         408 => ("Request Timeout", Reason::RequestInvalid),
+        500 => ("Internal Server Error", Reason::Internal),
         431 => ("Request Header Fields Too Large", Reason::HeaderTooLarge),
         _ => ("Bad Request", Reason::RequestInvalid),
     };
@@ -434,6 +450,10 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
 
 impl<S: Transport> Drop for Downstream<S> {
     fn drop(&mut self) {
+        let asks = !self.is_h2() && matches!(self.connection.phase(), Phase::Head | Phase::Request | Phase::Answer);
+        if std::thread::panicking() && asks && !self.answering {
+            self.answer_panic();
+        }
         if self.connection.resets() {
             let _ = socket2::SockRef::from(self.io.inner().socket()).set_linger(Some(Duration::ZERO));
         }

@@ -10,13 +10,16 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureScheme};
 
+use super::hello::server_name;
+use crate::proxy::settings::{TlsSettings, TlsVersion};
 use crate::router::{HostMap, Hostname};
 use crate::snapshot::tls::{Certificate, ListenerTls};
 use crate::snapshot::{BindProtocol, ListenerId, Snapshot};
 
 /// The configs that are in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TlsConfigs {
+    settings: TlsSettings,
     known: BTreeMap<Key, (Vec<String>, Arc<ServerConfig>)>,
 }
 
@@ -33,6 +36,11 @@ struct Named {
 }
 
 impl TlsConfigs {
+    /// None is in use yet.
+    pub fn new(settings: TlsSettings) -> Self {
+        TlsConfigs { settings, known: BTreeMap::new() }
+    }
+
     /// The configs of a snapshot, by bind and server name. What the snapshot no longer has is forgotten.
     pub fn of(&mut self, snapshot: &Snapshot) -> BTreeMap<SocketAddr, HostMap<Arc<ServerConfig>>> {
         let mut known = BTreeMap::new();
@@ -48,7 +56,7 @@ impl TlsConfigs {
                 let key = (*address, listener.id.clone(), listener.hostname.clone());
                 let config = match self.known.remove(&key) {
                     Some((before, config)) if before == fingerprints => config,
-                    _ => match config(tls) {
+                    _ => match config(tls, &self.settings) {
                         Ok(config) => Arc::new(config),
                         Err(error) => {
                             tracing::error!(listener = ?listener.id, %error, "TLS cannot be set up");
@@ -66,13 +74,21 @@ impl TlsConfigs {
     }
 }
 
-fn config(tls: &ListenerTls) -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+fn config(tls: &ListenerTls, settings: &TlsSettings) -> Result<ServerConfig, rustls::Error> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    if !settings.suites.is_empty() {
+        provider.cipher_suites.retain(|suite| settings.suites.contains(&u16::from(suite.suite())));
+    }
+    let versions: &[_] = match settings.min_version {
+        TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V13 => &[&rustls::version::TLS13],
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Certificates::new(&tls.certificates)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Its keys are replaced every six hours and forgotten after twelve.
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     Ok(config)
 }
@@ -108,7 +124,7 @@ impl Named {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let name = server_name(&hello);
         self.choose(name.as_deref(), hello.signature_schemes()).map(|one| one.certified.clone())
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{access_log, build, cluster, config, mirrors, requests, retries, spans, upstream};
+use super::{access_log, build, cluster, config, connections, mirrors, panics, requests, retries, spans, upstream};
 use crate::telemetry::Reason;
 
 /// One family of metrics.
@@ -39,6 +39,8 @@ pub const FAMILIES: &[&[Family]] = &[
     retries::FAMILIES,
     upstream::FAMILIES,
     mirrors::FAMILIES,
+    connections::FAMILIES,
+    panics::FAMILIES,
     config::FAMILIES,
     cluster::FAMILIES,
     access_log::FAMILIES,
@@ -50,7 +52,10 @@ pub const FAMILIES: &[&[Family]] = &[
 pub const LABELS: &[(&str, &str)] = &[
     ("gateway_namespace", "Namespace of the Gateway that took the request; empty if none did."),
     ("gateway", "Name of the Gateway."),
-    ("listener", "Name of the listener."),
+    (
+        "listener",
+        "Name of the listener; of connections, the address that accepts them, which several listeners may share.",
+    ),
     ("route_kind", "Kind of the route whose rule matched; empty if none did."),
     ("route_namespace", "Namespace of the route."),
     ("route", "Name of the route."),
@@ -63,9 +68,11 @@ pub const LABELS: &[(&str, &str)] = &[
     ("kind", "Kind of object."),
     ("stage", "Who found the problem."),
     ("result", "How it ended."),
-    ("state", "How the endpoint is."),
+    ("protocol", "What is spoken: `http1`, `http2` or `websocket`; `tcp` and `tls` while that is not known yet."),
+    ("state", "How the endpoint is, or what the connection does."),
+    ("name", "The first name in the certificate; empty if it has none."),
     ("cause", "Why."),
-    ("version", "Version of Transom."),
+    ("version", "Version of Transom; of handshakes, `1.2` or `1.3`, and `none` where none was agreed on."),
     ("commit", "Git commit that it was built from; empty if not known."),
     ("gateway_api", "Version of the Gateway API that is served."),
 ];

@@ -24,8 +24,10 @@ mod access_log;
 mod build;
 mod cluster;
 mod config;
+mod connections;
 mod family;
 mod mirrors;
+mod panics;
 mod requests;
 mod retries;
 mod series;
@@ -44,6 +46,10 @@ use super::AccessLog;
 pub use build::BuildLabels;
 pub use cluster::{ClusterMetrics, InfrastructureWrite, StatusWrite, WatchRestart};
 pub use config::{ConfigMetrics, ProblemStage};
+pub(super) use connections::Connections;
+pub use connections::{
+    AddressMeter, CertificateLabels, ConnectionMeter, Counted, Doing, HandshakeResult, Shed, TlsVersion,
+};
 pub use family::{FAMILIES, Family, Kind, LABELS, reference};
 pub(super) use mirrors::Mirrors;
 pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};
@@ -65,6 +71,7 @@ pub(super) struct Metrics {
     registry: Registry,
     access_log: AccessLog,
     pub(super) requests: Requests,
+    pub(super) connections: Connections,
     pub(super) mirrors: Mirrors,
     pub(super) upstreams: Upstreams,
     pub(super) config: ConfigMetrics,
@@ -86,13 +93,16 @@ impl Metrics {
             spans.register(&registry);
         }
         let (requests, mirrors, upstreams) = (Requests::default(), Mirrors::default(), Upstreams::default());
-        Metrics { registry, access_log, requests, mirrors, upstreams, config, cluster, retries }
+        let connections = Connections::default();
+        Metrics { registry, access_log, requests, connections, mirrors, upstreams, config, cluster, retries }
     }
 
     /// Writes all of them, in pieces.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         TextEncoder::new().encode(&self.registry.gather(), &mut &mut *out).map_err(io::Error::other)?;
         access_log::write(&self.access_log, out)?;
+        panics::write(out)?;
+        self.connections.write(out)?;
         self.mirrors.write(out)?;
         self.upstreams.write(out)?;
         self.requests.write(out)

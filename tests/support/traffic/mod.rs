@@ -17,6 +17,7 @@ pub mod config;
 pub mod edge;
 pub mod frames;
 pub mod h2c;
+pub mod hello;
 #[path = "../http1.rs"]
 pub mod http1;
 pub mod recording;

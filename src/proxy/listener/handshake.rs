@@ -1,0 +1,174 @@
+//! TLS handshakes: the hello finds a listener by the server it names, and the listener's config does the rest. In
+//! comes an accepted connection; out goes an encrypted one, or in a word why there is none, which the client was told
+//! as far as TLS has words for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::server::{Accepted, AcceptedAlert};
+use rustls::{AlertDescription, Error};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
+
+use super::hello::{self, NoHello, fatal};
+use super::leaving::{Signals, unheard};
+use crate::proxy::serving::WorkerState;
+use crate::telemetry::{HandshakeResult, TlsVersion};
+
+/// For how long and for how many bytes a client is listened to that was answered in cleartext, so that the answer is
+/// not lost to a reset.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
+
+/// The answer to HTTP on a port of TLS.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 15\r\n\
+    cache-control: no-store\r\nconnection: close\r\n\r\n400 client_tls\n";
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// How.
+    pub result: HandshakeResult,
+    /// What happened, for the log.
+    pub error: String,
+    /// The status that was answered in cleartext; 0 if none.
+    pub code: u16,
+    /// Nothing at all came from the client: a probe of the port is no request.
+    pub silent: bool,
+}
+
+/// What came of a handshake.
+pub struct Handshaken {
+    /// What is read and written from now on.
+    pub tls: TlsStream<TcpStream>,
+    /// The server that the client named, lower case.
+    pub sni: Option<String>,
+}
+
+/// Does the handshake. Not bounded in time. `began_otherwise`: what was read of it already is not how TLS begins.
+///
+/// # Errors
+/// It came to nothing.
+pub async fn run(
+    mut tcp: TcpStream,
+    began_otherwise: bool,
+    bind: SocketAddr,
+    state: &WorkerState,
+    signals: &Signals,
+) -> Result<Handshaken, Failed> {
+    let hello = tokio::select! {
+        biased;
+        () = std::future::ready(()), if began_otherwise => Err(NoHello::Plaintext),
+        hello = hello::read(&mut tcp) => hello,
+        () = unheard(signals) => Err(NoHello::Silent),
+    };
+    let accepted = match hello {
+        Ok(accepted) => accepted,
+        Err(why) => return Err(refuse(tcp, why).await),
+    };
+    let sni = hello::server_name(&accepted.client_hello());
+    let config = {
+        let view = state.glance();
+        view.tls(&bind).and_then(|tls| tls.find(sni.as_deref().unwrap_or_default())).cloned()
+    };
+    let Some(config) = config else { return Err(unknown(tcp, sni).await) };
+    match accept(accepted, tcp, config).await {
+        Ok(tls) => Ok(Handshaken { tls, sni }),
+        Err(error) => Err(Failed::from(&error)),
+    }
+}
+
+async fn accept(
+    accepted: Accepted,
+    tcp: TcpStream,
+    config: std::sync::Arc<rustls::ServerConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    StartHandshake::from_parts(accepted, tcp).into_stream(config).await
+}
+
+/// The version that was agreed on.
+pub fn version(tls: &TlsStream<TcpStream>) -> TlsVersion {
+    match tls.get_ref().1.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::V13,
+        Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::V12,
+        _ => TlsVersion::None,
+    }
+}
+
+async fn refuse(mut tcp: TcpStream, why: NoHello) -> Failed {
+    let failed = |result, error: &str| Failed { result, error: error.to_owned(), code: 0, silent: false };
+    match why {
+        NoHello::Silent => Failed { silent: true, ..failed(HandshakeResult::Closed, "nothing was said") },
+        NoHello::Closed => failed(HandshakeResult::Closed, "left in the middle of its hello"),
+        NoHello::Unreadable(error) => failed(HandshakeResult::Closed, &error.to_string()),
+        NoHello::Plaintext => {
+            say(&mut tcp, NOT_TLS).await;
+            let (mut rest, mut sink) = (tcp.take(LINGER_BYTES), tokio::io::sink());
+            let _ = timeout(LINGER_TIME, tokio::io::copy(&mut rest, &mut sink)).await;
+            Failed { code: 400, ..failed(HandshakeResult::Plaintext, "HTTP in cleartext on a port of TLS") }
+        }
+        NoHello::TooLong => {
+            say(&mut tcp, &fatal(u8::from(AlertDescription::DecodeError))).await;
+            failed(HandshakeResult::Protocol, "a hello beyond 64 KiB")
+        }
+        NoHello::Invalid(error, alert) => {
+            say(&mut tcp, &written(alert)).await;
+            failed(result_of(&error), &error.to_string())
+        }
+    }
+}
+
+async fn unknown(mut tcp: TcpStream, sni: Option<String>) -> Failed {
+    // RFC 6066, 3: "the server SHOULD take one of two actions: either abort the handshake by sending a fatal-level
+    // unrecognized_name(112) alert or continue the handshake."
+    let (alert, result, error) = match sni {
+        Some(name) => {
+            (AlertDescription::UnrecognisedName, HandshakeResult::UnknownName, format!("no listener for {name:?}"))
+        }
+        None => (AlertDescription::HandshakeFailure, HandshakeResult::NoName, "no server name".to_owned()),
+    };
+    say(&mut tcp, &fatal(u8::from(alert))).await;
+    Failed { result, error, code: 0, silent: false }
+}
+
+/// The last that is said. A client that does not listen any more misses nothing.
+async fn say(tcp: &mut TcpStream, bytes: &[u8]) {
+    let _ = tcp.write_all(bytes).await;
+    let _ = tcp.shutdown().await;
+}
+
+fn written(mut alert: AcceptedAlert) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A `Vec` takes everything.
+    let _ = alert.write_all(&mut bytes);
+    bytes
+}
+
+impl Failed {
+    /// It took too long.
+    pub fn late() -> Self {
+        Failed { result: HandshakeResult::Timeout, error: "not in time".to_owned(), code: 0, silent: false }
+    }
+}
+
+impl From<&io::Error> for Failed {
+    fn from(error: &io::Error) -> Self {
+        let result = match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
+            Some(error) => result_of(error),
+            None => HandshakeResult::Closed,
+        };
+        Failed { result, error: error.to_string(), code: 0, silent: false }
+    }
+}
+
+fn result_of(error: &Error) -> HandshakeResult {
+    match error {
+        Error::AlertReceived(_) => HandshakeResult::ClientAlert,
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => HandshakeResult::Incompatible,
+        _ => HandshakeResult::Protocol,
+    }
+}
