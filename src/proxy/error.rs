@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(told(&bytes()), "Upstream InvalidHTTPHeader");
         let beneath = Error::because(ErrorType::InvalidHTTPHeader, "while reading", bytes()).into_up();
         assert_eq!(told(&beneath), "Upstream InvalidHTTPHeader");
-        let why = std::io::Error::other("invalid header name");
+        let why = io::Error::other("invalid header name");
         let because = Error::because(ErrorType::InvalidHTTPHeader, "buf: s3cret", why).into_up();
         assert_eq!(told(&because), "Upstream InvalidHTTPHeader cause: invalid header name");
         let ours = Error::explain(ErrorType::InvalidHTTPHeader, "101 that was not asked for").into_up();
