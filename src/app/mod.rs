@@ -39,7 +39,7 @@ use crate::controller::{Controller, QUEUED_BATCHES};
 use crate::lifecycle::Readiness;
 use crate::lifecycle::signals::{Shutdown, Signals};
 use crate::proxy;
-use crate::snapshot::Publisher;
+use crate::snapshot::{Publisher, Reader};
 use crate::source::state::StateFile;
 use crate::telemetry::{AccessLog, BuildLabels, Telemetry, Tracer, panics, trace};
 use crate::translate::{Binds, Origin};
@@ -55,14 +55,16 @@ use objects::Objects;
 const CONTROL_THREADS: usize = 2;
 /// For the access log to be written out at the end.
 const LAST_LINES: Duration = Duration::from_secs(2);
+/// For everyone to let go of a snapshot that was replaced.
+const REPLACED: Duration = Duration::from_millis(10);
 /// For tasks of the control runtime to end.
 const LAST_TASKS: Duration = Duration::from_secs(5);
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends it. `tidy` is called after snapshots, once what they replaced is free.
 ///
 /// # Errors
 /// Input that cannot be read; the admin address that cannot be had; without a cluster, every listener that cannot.
-pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
+pub fn run(config: Config, sources: Sources, tidy: fn()) -> Result<Outcome, Failure> {
     logging::start(&config)?;
     panics::catch();
     take_up_low_ports();
@@ -73,12 +75,12 @@ pub fn run(config: Config, sources: Sources) -> Result<Outcome, Failure> {
         .enable_all()
         .build()
         .map_err(|error| unavailable("control threads", &error))?;
-    let answer = runtime.block_on(serve(config, sources));
+    let answer = runtime.block_on(serve(config, sources, tidy));
     runtime.shutdown_timeout(LAST_TASKS);
     answer
 }
 
-async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
+async fn serve(config: Config, sources: Sources, tidy: fn()) -> Result<Outcome, Failure> {
     let mut signals = Signals::catch().map_err(|error| unavailable("signals", &error))?;
     let admin_address = config.admin_address.0;
     let admin =
@@ -112,6 +114,7 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
         None => {}
     }
     tasks.spawn(controller.run(queue));
+    tasks.spawn(tidy_up(reader.clone(), tidy));
     let applied = objects.cluster.take().map(|cluster| {
         let member = Member { controller_name: config.controller_name.as_str().to_owned(), setup };
         let ends = Ends { report: report.clone(), reader: reader.clone(), events: events.clone() };
@@ -152,6 +155,14 @@ async fn serve(config: Config, sources: Sources) -> Result<Outcome, Failure> {
     let _ = tokio::time::timeout(LAST_TASKS, tasks.wait()).await;
     telemetry.close(LAST_LINES);
     Ok(Outcome::Fine)
+}
+
+/// Calls `tidy` after snapshots, as long as there is a controller. Those that come close together share one call.
+async fn tidy_up(mut reader: Reader, tidy: fn()) {
+    while reader.next().await.is_some() {
+        tokio::time::sleep(REPLACED).await;
+        tidy();
+    }
 }
 
 fn tracer(config: &Config) -> Result<Option<(Tracer, trace::Export)>, Failure> {
