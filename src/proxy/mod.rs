@@ -59,6 +59,7 @@ pub use port::{AddressRanges, PortSettings, ProxyProtocol, Redirection};
 pub use settings::{Settings, TlsSettings, TlsVersion};
 pub use start::{Drained, Proxy, start};
 
+use crate::snapshot::UpstreamProtocol;
 use crate::telemetry::Recorder;
 
 /// The phases of a request, in Pingora's order.
@@ -158,6 +159,10 @@ impl ProxyHttp for GatewayProxy {
             let connection = connection(session)?;
             let listener = context.matched.as_ref().and_then(Matched::listener);
             let client = context.client.ok_or_else(|| Error::explain(ErrorType::InternalError, "nobody's request"))?;
+            let upstream = context.forwarding.as_ref().map(|forwarding| forwarding.upstream.protocol());
+            if upstream != Some(UpstreamProtocol::H2c) {
+                headers::strip_request(request, session.req_header().version)?;
+            }
             client.forward(request, listener.map_or(connection.port, |listener| listener.port), &context.request_id)?;
             if let Some(traced) = &context.traced {
                 headers::trace(request, traced)?;

@@ -1,10 +1,10 @@
-//! Headers that change because a gateway stands between: what concerns one hop only.
-//! Pingora strips the hop-by-hop headers of a request by itself; those of an answer are stripped here, and its
-//! framing is brought into the one form that the client can read.
+//! Headers that change because a gateway stands between: what concerns one hop only. From a request to an HTTP/1
+//! upstream it is stripped here, from one to an HTTP/2 upstream by Pingora; from an answer here, and its framing is
+//! brought into the one form that the client can read.
 
 use std::net::SocketAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType};
@@ -39,6 +39,86 @@ pub fn name_host(request: &mut RequestHeader, local: Option<SocketAddr>) -> ping
     request.insert_header(HOST, host.unwrap_or_default())
 }
 
+/// Options of a `Connection` header that are looked at.
+const NOMINATIONS: usize = 10;
+
+/// Makes of a client's request one of the next hop, over HTTP/1: without what concerned the client's connection alone,
+/// and with the one upgrade that is passed on. `received` is the version that the client spoke. Pingora's own policy
+/// is the same, and is switched off for such upstreams: it searches for each name, and this looks at each name once.
+///
+/// # Errors
+/// `Connection` names what it must not, or is not what it should be.
+pub fn strip_request(request: &mut RequestHeader, received: Version) -> pingora::Result<()> {
+    let found: Vec<HeaderName> = request.headers.keys().filter(|name| is_of_one_hop(name)).cloned().collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let switches = received == Version::HTTP_11 && asks_for_websocket(&request.headers);
+    for name in options(&request.headers)? {
+        request.remove_header(&name);
+    }
+    for name in &found {
+        request.remove_header(name);
+    }
+    if switches {
+        request.insert_header(CONNECTION, HeaderValue::from_static("Upgrade"))?;
+        request.insert_header(UPGRADE, HeaderValue::from_static("websocket"))?;
+    }
+    Ok(())
+}
+
+/// Whether a field of a request is none of the next hop's business, whatever `Connection` says.
+fn is_of_one_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// The fields that a request's `Connection` names. What is no list of tokens, names too many or what the gateway is
+/// answerable for is refused: who sends that wants to have something removed behind the gateway's back.
+fn options(headers: &HeaderMap) -> pingora::Result<Vec<HeaderName>> {
+    let mut named = Vec::new();
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    for (before, token) in tokens.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty()).enumerate() {
+        if before + 1 >= NOMINATIONS || !token.iter().all(|byte| is_token(*byte)) {
+            return refused();
+        }
+        if says_nothing(token) {
+            continue;
+        }
+        let Ok(name) = HeaderName::from_bytes(token) else { return refused() };
+        if matches!(name.as_str(), "host" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto") {
+            return refused();
+        }
+        named.push(name);
+    }
+    Ok(named)
+}
+
+fn refused<T>() -> pingora::Result<T> {
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "Connection header").into_down())
+}
+
+/// RFC 9110, 5.6.2: `tchar`. `HeaderName` takes more.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether it is an option for which there is no field to remove, or one that is removed anyway.
+fn says_nothing(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
+}
+
 /// Whether it is a gRPC call over HTTP/1, whose status would come in trailers that cannot be passed on. It is refused
 /// rather than processed and answered without a status. gRPC-web has its trailers in the body.
 pub fn is_grpc_without_trailers(request: &RequestHeader) -> bool {
@@ -51,7 +131,9 @@ pub fn is_grpc_without_trailers(request: &RequestHeader) -> bool {
 /// The upstream switches protocols, or codes the body for transfer, in a way that nobody asked for.
 pub fn answer(response: &mut ResponseHeader, request: &RequestHeader) -> pingora::Result<()> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS
-        && !(response.version == Version::HTTP_11 && asks_for_websocket(request))
+        && !(response.version == Version::HTTP_11
+            && request.version == Version::HTTP_11
+            && asks_for_websocket(&request.headers))
     {
         // RFC 9110, 15.2.2: "The server MUST generate an Upgrade header field [...] that indicates which protocol(s)
         // will be in effect"; 7.8: it "MUST NOT switch to a protocol that was not indicated by the client".
@@ -79,9 +161,8 @@ pub fn answer(response: &mut ResponseHeader, request: &RequestHeader) -> pingora
 }
 
 /// Whether a request asks for the one protocol that Pingora passes an upgrade to on.
-fn asks_for_websocket(request: &RequestHeader) -> bool {
-    request.version == Version::HTTP_11
-        && request.headers.get(UPGRADE).is_some_and(|token| token.as_bytes().eq_ignore_ascii_case(b"websocket"))
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|token| token.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// RFC 9110, 8.6: of a length that is repeated "a recipient MAY [...] replace that invalid field value with a single
@@ -103,28 +184,34 @@ fn invalid(what: &'static str) -> pingora::Result<()> {
     Err(Error::explain(ErrorType::InvalidHTTPHeader, what).into_up())
 }
 
-/// What a message says concerns its connection alone.
+/// What a message says concerns its connection alone, beside `Keep-Alive`, which does so in any case.
 ///
 /// RFC 9110, 7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded and,
 /// for each connection-option in this field, remove any header or trailer field(s) from the message with the same name".
 pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let values = headers.get_all(CONNECTION).into_iter();
     let tokens = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+    let tokens = tokens.map(<[u8]>::trim_ascii).filter(|token| !says_nothing(token));
+    tokens.filter_map(|token| HeaderName::from_bytes(token).ok())
 }
 
-/// Removes from an answer what concerned the upstream's connection.
+/// Removes from an answer what concerned the upstream's connection. Each name is looked at once: few are there, and a
+/// search for each that might be costs more than all else that is done to an answer.
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    let kept = ["close", "upgrade", "content-length", "transfer-encoding", "content-type"];
-    for name in nominated(&response.headers).filter(|name| !kept.contains(&name.as_str())).collect::<Vec<_>>() {
-        response.remove_header(&name);
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    let is_gone = |name: &HeaderName| match name.as_str() {
+        "connection" | "upgrade" => !switches,
+        "keep-alive" | "proxy-connection" => true,
+        "trailer" => true, // the trailers themselves do not pass over HTTP/1
+        _ => false,
+    };
+    let mut gone: Vec<HeaderName> = response.headers.keys().filter(|name| is_gone(name)).cloned().collect();
+    if switches || gone.contains(&CONNECTION) {
+        let kept = ["close", "upgrade", "content-length", "transfer-encoding", "content-type"];
+        gone.extend(nominated(&response.headers).filter(|name| !kept.contains(&name.as_str())));
     }
-    response.remove_header("keep-alive");
-    response.remove_header("proxy-connection");
-    response.remove_header(&TRAILER); // the trailers themselves do not pass over HTTP/1
-    if response.status != StatusCode::SWITCHING_PROTOCOLS {
-        response.remove_header(&CONNECTION);
-        response.remove_header(&UPGRADE);
+    for name in &gone {
+        response.remove_header(name);
     }
 }
 
@@ -185,6 +272,72 @@ mod tests {
                 assert_eq!(fields(&answered), *expected, "{sent:?}");
             }
         }
+    }
+
+    fn stripped(version: Version, fields: &[(&'static str, &str)]) -> Option<Vec<String>> {
+        let mut request = request(version, fields);
+        strip_request(&mut request, version).ok()?;
+        assert_eq!(request.case_header_iter().count(), request.headers.len(), "names keep their case");
+        let field = |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+        Some(request.headers.iter().map(field).collect())
+    }
+
+    /// RFC 9110, 7.6.1: what of a request concerned the client's connection alone.
+    #[test]
+    fn a_request_leaves_behind_what_concerned_one_hop() {
+        type Fields = &'static [(&'static str, &'static str)];
+        let cases: &[(Fields, &[&str])] = &[
+            (&[("x", "1")], &["x: 1"]),
+            (&[("x", "1"), ("connection", "keep-alive"), ("keep-alive", "timeout=5")], &["x: 1"]),
+            (&[("x", "1"), ("y", "2"), ("z", "3"), ("connection", "x"), ("connection", " , Y ,")], &["z: 3"]),
+            (&[("x", "1"), ("x", "2"), ("connection", "close, x")], &[]),
+            (&[("te", "trailers"), ("trailer", "x-t"), ("transfer-encoding", "chunked"), ("x", "1")], &["x: 1"]),
+            (&[("proxy-authorization", "Basic"), ("proxy-authenticate", "Basic"), ("x", "1")], &["x: 1"]),
+            (&[("proxy-connection", "close"), ("http2-settings", "x"), ("x", "1")], &["x: 1"]),
+            (&[("upgrade", "h2c"), ("connection", "upgrade, http2-settings"), ("http2-settings", "x")], &[]),
+            (&[("upgrade", "websocket, h2c"), ("connection", "upgrade")], &[]),
+            (
+                &[("authorization", "Basic"), ("cookie", "a"), ("te-x", "1")],
+                &["authorization: Basic", "cookie: a", "te-x: 1"],
+            ),
+        ];
+        for version in [Version::HTTP_11, Version::HTTP_10] {
+            for (sent, expected) in cases {
+                assert_eq!(stripped(version, sent).unwrap(), *expected, "{sent:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_websocket_is_asked_for_in_the_one_form_that_is_passed_on() {
+        let asked = [("Upgrade", "WebSocket"), ("Connection", "keep-alive, Upgrade, X"), ("x", "1"), ("y", "2")];
+        let expected = ["y: 2", "connection: Upgrade", "upgrade: websocket"];
+        assert_eq!(stripped(Version::HTTP_11, &asked).unwrap(), expected);
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            assert_eq!(stripped(version, &asked).unwrap(), ["y: 2"]);
+        }
+    }
+
+    #[test]
+    fn a_connection_header_that_means_harm_is_refused() {
+        let many = vec!["x"; NOMINATIONS].join(",");
+        let long = "x".repeat(70_000);
+        for value in [
+            "host",
+            "Host",
+            "x-forwarded-for",
+            "X-Forwarded-Proto",
+            "x, x-forwarded-host",
+            "a b",
+            "\"x\"",
+            ":path",
+            &many,
+            &long,
+        ] {
+            assert_eq!(stripped(Version::HTTP_11, &[("connection", value)]), None, "{value}");
+        }
+        let almost = vec!["x"; NOMINATIONS - 1].join(",");
+        assert_eq!(stripped(Version::HTTP_11, &[("connection", &almost)]).unwrap(), [""; 0]);
     }
 
     #[test]

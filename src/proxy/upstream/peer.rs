@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pingora::protocols::TcpKeepalive;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use super::UpstreamLoad;
 use crate::proxy::settings::Settings;
@@ -16,7 +16,11 @@ pub fn peer(address: SocketAddr, upstream: &UpstreamLoad, settings: &Settings) -
     // Invariant 12: connections of two upstreams never meet, even where they share an endpoint.
     peer.group_key = upstream.pool_key();
     match upstream.protocol() {
-        UpstreamProtocol::Http1 => peer.options.set_http_version(1, 1),
+        UpstreamProtocol::Http1 => {
+            peer.options.set_http_version(1, 1);
+            // headers::strip_request does it
+            peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+        }
         UpstreamProtocol::H2c => {
             peer.options.set_http_version(2, 2);
             peer.options.max_h2_streams = settings.upstream_h2_streams;
