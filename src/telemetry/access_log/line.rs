@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::common;
 use super::headers::{CUT, HeaderRules, Shown};
-use super::{Format, Options};
+use super::{Format, Options, json};
 use crate::telemetry::{Reason, RequestRecord};
 
 /// The time as lines say it, `2026-01-01T00:00:00.000Z`. Keeps the last second's text: the rest is three digits.
@@ -32,7 +32,7 @@ pub(super) fn append(
 ) {
     // A `Vec` takes everything.
     match options.format {
-        Format::Json => json(line, record, clock.at(time), &options.headers),
+        Format::Json => json_line(line, record, clock.at(time), &options.headers),
         Format::Common => {
             let time = clock.common.at(time);
             let _ = writeln!(line, "{}", common::Line { record, path: path(record), time });
@@ -72,9 +72,8 @@ fn milliseconds(duration: Duration) -> f64 {
     f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
-/// Key by key, as a `Serialize` would have each key escaped again for each request; each value that is not ours is
-/// escaped by serde_json.
-fn json(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: &HeaderRules) {
+/// Key by key, as a `Serialize` would have each key escaped again for each request.
+fn json_line(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: &HeaderRules) {
     let mut put = |key: &str, value: Value<'_>| {
         line.extend_from_slice(key.as_bytes());
         value.append(line);
@@ -150,27 +149,18 @@ enum Value<'a> {
 
 impl Value<'_> {
     fn append(self, line: &mut Vec<u8>) {
-        // A `Vec` takes everything, and these values are all that JSON can say.
-        let _ = match self {
-            Value::Null => serde_json::to_writer(line, &()),
-            Value::Bool(value) => serde_json::to_writer(line, &value),
-            Value::Number(value) => serde_json::to_writer(line, &value),
-            Value::Milliseconds(value) => serde_json::to_writer(line, &milliseconds(value)),
-            Value::Text(value) => serde_json::to_writer(line, value),
-            Value::Joined(namespace, name) => serde_json::to_writer(line, &Joined(namespace, name)),
-            Value::Address(value) if value.port() == 0 => serde_json::to_writer(line, &value.ip()),
-            Value::Address(value) => serde_json::to_writer(line, &value),
-            Value::Header(value) => serde_json::to_writer(line, &value),
-            Value::Trace(value) => serde_json::to_writer(line, &format_args!("{value:032x}")),
-        };
-    }
-}
-
-struct Joined<'a>(&'a str, &'a str);
-
-impl Serialize for Joined<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}/{}", self.0, self.1))
+        match self {
+            Value::Null => line.extend_from_slice(b"null"),
+            Value::Bool(value) => line.extend_from_slice(if value { b"true" } else { b"false" }),
+            Value::Number(value) => json::number(line, value),
+            Value::Milliseconds(value) => json::milliseconds(line, value),
+            Value::Text(value) => json::text(line, value),
+            Value::Joined(namespace, name) => json::joined(line, namespace, Some(name)),
+            Value::Address(value) => json::address(line, value),
+            // A `Vec` takes everything, and this is text.
+            Value::Header(value) => drop(serde_json::to_writer(line, &value)),
+            Value::Trace(value) => drop(write!(line, "\"{value:032x}\"")),
+        }
     }
 }
 

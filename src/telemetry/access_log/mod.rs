@@ -7,6 +7,7 @@
 mod common;
 mod filter;
 mod headers;
+mod json;
 mod line;
 mod writer;
 
