@@ -56,6 +56,7 @@ pub async fn begin(
 
     let forwarding =
         context.forwarding.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no upstream"))?;
+    forwarding.begins(now.into_std());
     let address = match forwarding.next_endpoint(gateway.state.random()) {
         Ok(address) => address,
         Err(nobody) => {

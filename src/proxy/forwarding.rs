@@ -31,7 +31,8 @@ pub struct Forwarding {
     pub running: Try,
     /// Whether an answer was given up for another try.
     pub discarded_answer: bool,
-    started: Instant,
+    /// When the first try began.
+    started: Option<Instant>,
     /// When something of the answer came last.
     heard: Option<Instant>,
     choice: Option<Choice>,
@@ -70,7 +71,7 @@ impl Forwarding {
             cause: None,
             running: Try::default(),
             discarded_answer: false,
-            started: Instant::now(),
+            started: None,
             heard: None,
             choice: Some(choice),
             last,
@@ -171,9 +172,14 @@ impl Forwarding {
         self.last
     }
 
-    /// From the first choice of an endpoint to the last byte that came of an answer; to `end` where none came.
+    /// From the first try to the last byte that came of an answer; to `end` where none came.
     pub fn elapsed(&self, end: Instant) -> Duration {
-        self.heard.unwrap_or(end).saturating_duration_since(self.started)
+        self.started.map_or(Duration::ZERO, |started| self.heard.unwrap_or(end).saturating_duration_since(started))
+    }
+
+    /// A try begins.
+    pub fn begins(&mut self, now: Instant) {
+        self.started.get_or_insert(now);
     }
 
     fn choose(&mut self, ticket: Ticket) -> Result<Choice, Nobody> {

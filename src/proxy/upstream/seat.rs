@@ -180,7 +180,7 @@ impl Choice {
 
     /// The endpoint has answered, with whatever status.
     pub fn answered(&self) {
-        self.answered_at(now());
+        self.answered_at(now);
     }
 
     /// The endpoint could not be connected to, broke off, or was too slow.
@@ -189,7 +189,7 @@ impl Choice {
     }
 
     /// [`answered`](Self::answered), at a time since some moment that is the same for all.
-    pub fn answered_at(&self, now: Duration) {
+    pub fn answered_at(&self, now: impl FnOnce() -> Duration) {
         if self.verdict.compare_exchange(PENDING, ANSWERED, Relaxed, Relaxed).is_err() {
             return;
         }
@@ -197,7 +197,7 @@ impl Choice {
         match self.way {
             Way::Ordinary => self.forgiven.store(health.forgive(), Relaxed),
             Way::Probing | Way::Forced => {
-                if health.readmit(now) {
+                if health.readmit(now()) {
                     self.seat().tell_readmitted();
                 }
             }

@@ -90,7 +90,7 @@ impl World {
                 choice.failed_at(self.now);
                 failed += 1;
             } else {
-                choice.answered_at(self.now);
+                choice.answered_at(|| self.now);
             }
         }
     }
@@ -173,7 +173,7 @@ fn an_unhealthy_endpoint_is_not_chosen_unless_all_are() {
 fn failures_in_a_row_eject_and_an_answer_in_between_does_not() {
     let world = World::new(Policy::default(), &[1, 2]);
     world.fail(1, 4);
-    while world.choose(&[at(2)]).map(|choice| choice.answered_at(world.now)).is_err() {}
+    while world.choose(&[at(2)]).map(|choice| choice.answered_at(|| world.now)).is_err() {}
     world.fail(1, 4);
     assert_eq!(world.seen(100).len(), 2, "four, an answer, and four more");
     world.fail(1, 1);
@@ -196,7 +196,7 @@ fn an_answer_that_broke_off_was_none() {
     let world = World::new(Policy::default(), &[1, 2]);
     world.fail(1, 4);
     let choice = std::iter::repeat_with(|| world.choose(&[]).unwrap()).find(|one| one.address == at(1)).unwrap();
-    choice.answered_at(world.now);
+    choice.answered_at(|| world.now);
     choice.failed_at(world.now);
     choice.failed_at(world.now);
     assert_eq!(world.seen(100), BTreeMap::from([(2, 100)]));
@@ -232,7 +232,7 @@ fn an_ejected_endpoint_is_tried_by_one_request_at_a_time_and_an_answer_brings_it
     world.now += Duration::from_millis(1);
     let probes: Vec<Choice> = (0..100).map(|_| world.choose(&[]).unwrap()).filter(|one| one.address == at(1)).collect();
     assert_eq!(probes.len(), 1);
-    probes[0].answered_at(world.now);
+    probes[0].answered_at(|| world.now);
     drop(probes);
     assert_eq!(world.seen(100).len(), 2);
     world.fail(1, 4);
@@ -266,7 +266,7 @@ fn where_all_are_out_all_are_chosen_among_and_an_answer_counts_at_once() {
     failed.for_each(|one| one.failed_at(world.now)); // and no time is added for it
     drop(choices);
     let answered = std::iter::repeat_with(|| world.choose(&[]).unwrap()).find(|one| one.address == at(1)).unwrap();
-    answered.answered_at(world.now);
+    answered.answered_at(|| world.now);
     assert_eq!(world.seen(50), BTreeMap::from([(1, 50)]));
 }
 
