@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 # a test may fail by panicking and be plain; src/ may not
 IN_TESTS := -A clippy::pedantic -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing
 
-.PHONY: help deps run test lint fmt bench soak check-upstream schema fuzz chart metrics-doc image cluster-up cluster-down cluster-test \
+.PHONY: help deps run test lint fmt bench bench-compare soak check-upstream schema fuzz chart metrics-doc image cluster-up cluster-down cluster-test \
 	conformance clean
 
 help: ## this list
@@ -39,6 +39,9 @@ bench: deps ## criterion benchmarks of router and translator, then start, memory
 
 soak: deps ## 2,000 slow clients of each kind beside normal load for a minute; bytes per connection (EACH=, SECONDS_EACH=)
 	@tools/soak.sh
+
+bench-compare: deps ## processor time of a request beside nginx, haproxy, envoy, traefik; writes docs/benchmarks.md (as root, Debian)
+	@python3 tools/bench_compare $(ARGS)
 
 check-upstream: deps ## `transom check` over the Gateway API's own examples and conformance manifests (needs Go)
 	@tests/upstream/check.sh

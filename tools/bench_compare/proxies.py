@@ -293,7 +293,7 @@ class Transom(Logging):
 
     def command(self):
         return [self.binary, "run", "-f", self.manifests, "--workers", self.workers,
-                "--admin-address", f"127.0.0.1:{self.admin}"]
+                "--admin-address", f"127.0.0.1:{self.admin}", "--drain-grace", "0s"]
 
     @classmethod
     def version(cls):

@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 from machine import LOAD_CORE, SPACE, program_path
@@ -79,9 +81,6 @@ def h2load(grpc=False):
 
 def handshakes(world, port, seconds, cores=str(LOAD_CORE)):
     """New TLS connections, never resumed, one request each."""
-    import sys
-    from pathlib import Path
-
     host, path = world.some()
     text = run([sys.executable, Path(__file__).with_name("handshakes.py"), port, host, path, seconds], cores)
     found = re.search(r"(\d+) good, (\d+) bad", text)
