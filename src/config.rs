@@ -429,38 +429,6 @@ mod tests {
         assert!(environment.starts_with("TRANSOM_WORKERS: found \"many\""), "{environment}");
     }
 
-    /// Texts of which each setting takes at least one that is not its default.
-    const CANDIDATES: &[&str] = &[
-        "1",
-        "0.5",
-        "5xx",
-        "6s",
-        "65KiB",
-        "x",
-        "example.com/x",
-        "127.0.0.1:1",
-        "http://otel:4318",
-        "{\"80\": {forwardedHeaders: {trustedIPs: [10.0.0.1]}}}",
-    ];
-
-    #[test]
-    fn a_flag_a_variable_and_a_key_say_the_same() {
-        for field in Config::FIELDS {
-            let of = |file: Option<&str>, variables: &[(&str, &str)], flags: &[(&'static str, &str)]| {
-                Config::resolve(&layers(file, variables, flags)).ok().filter(|config| *config != Config::default())
-            };
-            let mut taken = field.words.iter().chain(CANDIDATES).copied().filter_map(|text| {
-                let by_flag = of(None, &[], &[(field.name, text)])?;
-                let by_variable = of(None, &[(&field.variable(), text)], &[]);
-                assert_eq!(by_variable.as_ref(), Some(&by_flag), "{}", field.name);
-                let by_key = of(Some(&format!("{}: {text}\n", field.key())), &[], &[]);
-                assert_eq!(by_key.as_ref(), Some(&by_flag), "{}", field.name);
-                Some(text)
-            });
-            assert!(taken.next().is_some(), "{}: CANDIDATES has nothing that it takes", field.name);
-        }
-    }
-
     #[test]
     fn a_part_that_is_not_allowed_is_refused_with_its_line_and_its_path() {
         let text = "workers: 1\nports:\n  80: {}\n  443:\n    proxyProtocol:\n      trustedIps: [10.0.0.1]\n";

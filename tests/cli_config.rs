@@ -77,11 +77,14 @@ fn every_setting_is_a_flag_of_run() {
 /// Texts of which each setting takes at least one that is not its default.
 const CANDIDATES: &[&str] = &[
     "1",
+    "0.5",
+    "404",
     "6s",
-    "65KiB",
+    "17KiB",
     "x",
     "example.com/x",
     "127.0.0.1:1",
+    "http://otel:4318",
     "{\"80\": {forwardedHeaders: {trustedIPs: [10.0.0.1]}}}",
 ];
 

@@ -227,7 +227,7 @@ async fn a_trusted_peer_without_the_header_is_served_where_it_is_optional_alone(
     // What begins as a header does, and is none, is not lost.
     for method in ["POST", "PATCH", "PROPFIND", "PROXY"] {
         let mut wire = Wire::connect(optional.http).await;
-        for byte in format!("{method}").bytes() {
+        for byte in method.bytes() {
             wire.send([byte]).await;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
