@@ -116,6 +116,7 @@ proptest! {
             upstream_duration: Duration::ZERO,
             bytes_received: 0,
             bytes_sent: bytes_sent.into(),
+            trace_id: None,
             error: error.as_deref(),
             headers: Headers { request: Some(&headers), response: Some(&headers) },
         };

@@ -139,6 +139,30 @@ fn a_bucket_holds_what_is_no_longer_than_its_bound() {
 }
 
 #[test]
+fn what_the_endpoint_took_is_no_overhead_and_neither_is_an_answer_of_our_own() {
+    let telemetry = telemetry();
+    let recorder = telemetry.recorder(0);
+    let mut answered = record("cart", 200, Duration::from_millis(300));
+    answered.upstream = "192.0.2.1:80".parse().ok();
+    answered.upstream_duration = Duration::from_millis(297);
+    recorder.record(&answered);
+    // its end is the client's to choose
+    answered.code = 101;
+    recorder.record(&answered);
+    answered.code = 200;
+    answered.reason = Reason::ClientAbort;
+    recorder.record(&answered);
+    let mut redirected = record("cart", 302, Duration::from_millis(1));
+    redirected.reason = Reason::Redirect;
+    recorder.record(&redirected);
+    let samples = samples(&telemetry);
+    assert_eq!(samples["transom_http_overhead_seconds_count"], 1.0);
+    assert_eq!(samples["transom_http_overhead_seconds_sum"], 0.003);
+    assert_eq!(samples["transom_http_overhead_seconds_bucket{le=\"0.0025\"}"], 0.0);
+    assert_eq!(samples["transom_http_overhead_seconds_bucket{le=\"0.005\"}"], 1.0);
+}
+
+#[test]
 fn series_of_a_deleted_route_go_and_begin_anew_if_it_comes_back() {
     let telemetry = telemetry();
     let recorder = telemetry.recorder(0);

@@ -531,6 +531,13 @@ async fn nothing_that_passes_through_is_said_anywhere() {
         assert!(said("/explain").contains("\"listener\""), "{}", said("/explain"));
         outputs.extend(run.outputs.into_iter().map(|(name, bytes)| (format!("{name} of {arguments:?}"), bytes)));
     }
+    let settings = Command::new(binary())
+        .arg("config")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={}", secrets.token("header for a collector")))
+        .output()
+        .unwrap();
+    assert!(text(&settings.stdout).contains("accessLogHeaders"), "{}", text(&settings.stdout));
+    outputs.insert("config".to_owned(), [settings.stdout, settings.stderr].concat());
     for arguments in [
         &["check", "-o", "text"][..],
         &["check", "-o", "json"],

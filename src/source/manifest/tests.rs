@@ -54,6 +54,14 @@ fn older_versions_have_the_same_shape() {
 }
 
 #[test]
+fn a_message_quotes_no_text_that_may_be_a_secrets() {
+    for text in ["hunter2", "'hun\"ter2 \\ hunter2'", "\"hun\\\"ter2\""] {
+        let told = told(&format!("{SECRET}data: {{a: !!int {text}}}\n")).join("\n");
+        assert!(told.contains("a text, expected") && !told.contains("ter2"), "{told}");
+    }
+}
+
+#[test]
 fn one_bad_document_hides_no_sibling() {
     let text = format!(
         "{ROUTE}---\na: [\n---\n{}---\n{}",
