@@ -130,6 +130,7 @@ async fn a_body_beyond_its_limit_is_refused_and_never_reaches_the_upstream_whole
             }
         }
     }
+    edge.counts(413, "body_too_large").await;
     // Who asks whether to send it is told before.
     let expecting = "POST /x HTTP/1.1\r\nHost: a.com\r\nContent-Length: 100001\r\nExpect: 100-continue\r\n\r\n";
     let answers = edge.say(expecting).await;

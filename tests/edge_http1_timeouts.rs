@@ -49,6 +49,7 @@ async fn a_header_that_stalls_is_given_up_wherever_it_stands() {
     assert_eq!(client.end().await, End::Closed);
     assert!(begun.elapsed() < SOON);
     assert_eq!(edge.upstream.take(), ["GET /x"]);
+    edge.counts(408, "request_invalid").await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use transom::proxy::Settings;
 use super::config::{Config, ListenerSpec};
 use super::http1::{Response, responses};
 use super::recording::Recording;
-use super::{Gateway, free_address};
+use super::{Gateway, eventually, free_address};
 
 /// The request behind the one that is looked at.
 pub const BEHIND: &str = "GET /behind HTTP/1.1\r\nHost: a.com\r\nConnection: close\r\n\r\n";
@@ -99,6 +99,18 @@ impl Edge {
                 assert_eq!(self.upstream.take(), [""; 0], "{what}");
             }
         }
+        self.counts(status, word).await;
+    }
+
+    /// The same word stands in the metrics.
+    pub async fn counts(&self, status: u16, word: &str) {
+        let labels = [format!("code=\"{status}\""), format!("reason=\"{word}\"")];
+        eventually(&format!("{labels:?} in the metrics"), || async {
+            let text = self.gateway.telemetry.metrics_text();
+            let mut lines = text.lines().filter(|line| line.starts_with("transom_http_requests_total"));
+            lines.any(|line| labels.iter().all(|label| line.contains(label))).then_some(())
+        })
+        .await;
     }
 
     /// Each of these is served, is the one request that reaches the upstream, and so is what is behind it.

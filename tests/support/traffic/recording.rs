@@ -82,7 +82,7 @@ impl Recording {
 async fn answer(mut tcp: TcpStream, number: usize, connections: &Connections) {
     tcp.set_nodelay(true).unwrap();
     let mut answered = 0;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(256 * 1024); // of an empty one little is read at a time
     while tcp.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {
         let read = {
             let mut connections = connections.lock().unwrap();
