@@ -21,6 +21,7 @@ mod sniff;
 mod socket;
 mod stream;
 mod tls;
+mod unasked;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
