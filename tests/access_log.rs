@@ -109,7 +109,6 @@ proptest! {
             code,
             reason: Reason::None,
             client: "[2001:db8::1]:4711".parse().ok(),
-            trace_id: None,
             request_id: "",
             upstream: None,
             duration: Duration::from_millis(1),

@@ -214,6 +214,18 @@ spec:
 
 /// Everything that is to go.
 const PASSING: &str = r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: passing}
+spec:
+  gatewayClassName: transom
+  addresses: [{value: 127.0.0.1}]
+  listeners: [{name: secure, protocol: HTTPS, port: HTTPS, tls: {certificateRefs: [{name: passing}]}}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: passing, annotations: {transom.dev/self-signed: passing.example}}
+---
 apiVersion: v1
 kind: Service
 metadata: {name: passing, annotations: {transom.dev/echo: passing}}
@@ -281,7 +293,10 @@ fn what_a_live_gateway_shows_is_declared_comes_of_objects_only_and_goes_with_the
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     fs::write(folder.join("a.yaml"), MANIFESTS.replace("PORT", &address.port().to_string())).unwrap();
     let passing = folder.join("b.yaml");
-    fs::write(&passing, PASSING.replace("DEAD", &free_port().to_string())).unwrap();
+    let secure = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let text =
+        PASSING.replace("DEAD", &free_port().to_string()).replace("port: HTTPS", &format!("port: {}", secure.port()));
+    fs::write(&passing, text).unwrap();
     let transom = Transom::start(&folder, &[]).ready(PATIENCE);
     let page = || transom.get("/metrics").unwrap();
     let total = |page: &str, name: &str| -> f64 {
@@ -302,6 +317,7 @@ fn what_a_live_gateway_shows_is_declared_comes_of_objects_only_and_goes_with_the
     answered("passing.example", "/dead", "503");
     answered("nobody.example", "/", "404");
     raw(address, b"nonsense\r\n\r\n");
+    raw(secure, b"GET / HTTP/1.1\r\n\r\n");
     until("mirrored copies are counted", || total(&page(), "transom_mirror_requests_total") >= 2.0);
     let told = page();
     let shown: BTreeSet<&str> =
