@@ -64,6 +64,14 @@ struct Place {
     _seat: Seat,
 }
 
+/// What is spoken on a connection.
+struct Begun {
+    alpn: ALPN,
+    ssl: Option<SslDigest>,
+    /// What of it was read to tell.
+    seen: Bytes,
+}
+
 impl Acceptor {
     /// Accepts until the listener closes; what waits in its queue by then is still accepted.
     pub async fn run(self: Arc<Self>, listener: TcpListener, bind: SocketAddr, mut signals: Signals) {
@@ -179,9 +187,8 @@ impl Acceptor {
                 let Some(Handshaken { tls, sni }) = self.counted(done, || connection(Security::Plain).peer) else {
                     return Ok(());
                 };
-                let (alpn, digest) = negotiated(&tls);
-                self.serve(tls, connection(Security::Tls { sni }), place, Bytes::new(), alpn, Some(digest), signals)
-                    .await
+                let begun = negotiated(&tls);
+                self.serve(tls, connection(Security::Tls { sni }), place, begun, signals).await
             }
         }
     }
@@ -205,7 +212,7 @@ impl Acceptor {
             Spoken::Http1 => ALPN::H1,
             Spoken::Http2 => ALPN::H2,
         };
-        self.serve(tcp, connection, place, seen, alpn, None, signals).await
+        self.serve(tcp, connection, place, Begun { alpn, ssl: None, seen }, signals).await
     }
 
     /// Counts a handshake, and records one that came to nothing.
@@ -235,9 +242,7 @@ impl Acceptor {
         transport: S,
         connection: Connection,
         place: Place,
-        seen: Bytes,
-        alpn: ALPN,
-        ssl: Option<SslDigest>,
+        Begun { alpn, ssl, seen }: Begun,
         signals: Signals,
     ) -> io::Result<()> {
         let local = transport.socket().local_addr()?;
@@ -313,10 +318,10 @@ fn unanswered(client: SocketAddr, tls: bool) -> RequestRecord<'static> {
     }
 }
 
-fn negotiated(tls: &tokio_rustls::server::TlsStream<TcpStream>) -> (ALPN, SslDigest) {
+fn negotiated(tls: &tokio_rustls::server::TlsStream<TcpStream>) -> Begun {
     let (_, session) = tls.get_ref();
     let alpn = if session.alpn_protocol() == Some(b"h2") { ALPN::H2 } else { ALPN::H1 };
     let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
     let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or_default();
-    (alpn, SslDigest::new(cipher, version, None, None, Vec::new()))
+    Begun { alpn, ssl: Some(SslDigest::new(cipher, version, None, None, Vec::new())), seen: Bytes::new() }
 }
