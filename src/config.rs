@@ -440,6 +440,7 @@ mod tests {
         "example.com/x",
         "127.0.0.1:1",
         "http://otel:4318",
+        "TLS_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
         "{\"80\": {forwardedHeaders: {trustedIPs: [10.0.0.1]}}}",
     ];
 

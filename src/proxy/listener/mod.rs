@@ -14,6 +14,7 @@ mod h2_frames;
 mod handshake;
 pub mod hello;
 mod holder;
+mod last_word;
 pub mod leaving;
 mod proxy_protocol;
 pub mod room;

@@ -19,7 +19,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -36,6 +35,7 @@ use super::buffer::WriteBuffer;
 use super::conduct::{Breach, Conduct};
 use super::connection::{Connection, Parting, Phase};
 use super::farewell::Farewell;
+use super::last_word::last_word;
 use crate::proxy::settings::Settings;
 use crate::telemetry::Reason;
 
@@ -197,7 +197,8 @@ impl<S: Transport> Downstream<S> {
             self.connection.break_off(Breach::Preface);
         } else {
             self.connection.refuse(status);
-            let _ = Pin::new(&mut self.io).poll_write(cx, &refusal(status));
+            let word = if status == 431 { Reason::HeaderTooLarge } else { Reason::RequestInvalid };
+            let _ = Pin::new(&mut self.io).poll_write(cx, &last_word(status, word));
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -207,7 +208,7 @@ impl<S: Transport> Downstream<S> {
     /// client is told whose fault that was.
     fn answer_panic(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
-        let _ = Pin::new(&mut self.io).poll_write(&mut cx, &refusal(500));
+        let _ = Pin::new(&mut self.io).poll_write(&mut cx, &last_word(500, Reason::Internal));
         let _ = Pin::new(&mut self.io).poll_flush(&mut cx);
     }
 
@@ -263,7 +264,7 @@ impl<S: Transport> Downstream<S> {
                 if !self.is_h2() && data.starts_with(b"HTTP/1.") && self.connection.refused().is_none() =>
             {
                 self.connection.refuse(400);
-                ready!(Pin::new(&mut self.io).poll_write(cx, &refusal(400)))?; // fits the empty buffer
+                ready!(Pin::new(&mut self.io).poll_write(cx, &last_word(400, Reason::RequestInvalid)))?; // fits the empty buffer
                 return Poll::Ready(Ok(data.len()));
             }
             Phase::Switched => {
@@ -335,26 +336,6 @@ fn poll_read_up_to(
     let count = part.filled().len();
     buf.advance(count);
     Poll::Ready(Ok(()))
-}
-
-/// An HTTP/1 answer to what is no request, as those to requests are.
-fn refusal(status: u16) -> Vec<u8> {
-    let (phrase, word) = match status {
-        408 => ("Request Timeout", Reason::RequestInvalid),
-        500 => ("Internal Server Error", Reason::Internal),
-        431 => ("Request Header Fields Too Large", Reason::HeaderTooLarge),
-        _ => ("Bad Request", Reason::RequestInvalid),
-    };
-    let body = format!("{status} {word}\n");
-    let mut answer = format!(
-        "HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\ncache-control: no-store\r\ndate: ",
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(get_cached_date().as_bytes());
-    answer.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
-    answer.extend_from_slice(body.as_bytes());
-    answer
 }
 
 impl<S: Transport> Downstream<S> {
