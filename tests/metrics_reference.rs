@@ -331,6 +331,9 @@ fn what_a_live_gateway_shows_is_declared_comes_of_objects_only_and_goes_with_the
         "transom_leader",
         "transom_access_log_dropped_total",
         "transom_trace_spans_total",
+        // and TLS
+        "transom_tls_handshakes_total",
+        "transom_tls_certificate_not_after_seconds",
     ];
     let missing: Vec<&str> = families()
         .map(|family| family.name)

@@ -16,7 +16,7 @@ pub const PANIC: ErrorType = ErrorType::Custom("a panic");
 /// # Errors
 /// Those of the phase, and its panic.
 pub fn contain<T>(phase: impl FnOnce() -> pingora::Result<T>) -> pingora::Result<T> {
-    catch_unwind(AssertUnwindSafe(phase)).unwrap_or_else(|_| Err(panicked()))
+    catch_unwind(AssertUnwindSafe(phase)).unwrap_or_else(|_| Error::err_in(PANIC))
 }
 
 /// The same of a phase that waits.
@@ -24,12 +24,7 @@ pub fn contain<T>(phase: impl FnOnce() -> pingora::Result<T>) -> pingora::Result
 /// # Errors
 /// Those of the phase, and its panic.
 pub async fn contain_all<T>(phase: impl Future<Output = pingora::Result<T>>) -> pingora::Result<T> {
-    AssertUnwindSafe(phase).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
-}
-
-#[cold]
-fn panicked() -> Box<Error> {
-    Error::new_in(PANIC)
+    AssertUnwindSafe(phase).catch_unwind().await.unwrap_or_else(|_| Error::err_in(PANIC))
 }
 
 #[cfg(test)]

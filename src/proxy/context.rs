@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use super::client::Client;
 use super::error::Failure;
 pub use super::forwarding::Forwarding;
-use super::listener::connection::{Connection, InFlight};
+use super::listener::connection::Connection;
 use super::mirror::Mirroring;
 use super::record::Unrecorded;
 use super::request_id::RequestId;
@@ -50,8 +50,6 @@ pub struct RequestContext {
     pub code: u16,
     /// When the last byte of its answer was sent, where that is not now.
     pub ended: Option<Instant>,
-    /// Its place among those of an HTTP/2 connection.
-    pub in_flight: Option<InFlight>,
     /// Sees to it that it is recorded.
     pub unrecorded: Unrecorded,
 }
@@ -96,7 +94,6 @@ impl RequestContext {
             failure: None,
             code: 0,
             ended: None,
-            in_flight: None,
             unrecorded: Unrecorded::new(recorder),
         }
     }

@@ -83,7 +83,7 @@ impl ProxyHttp for GatewayProxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> pingora::Result<bool> {
         let connection = connection(session)?.clone();
-        context.in_flight = connection.begin();
+        connection.enter(Phase::Request);
         if session.is_body_empty() {
             connection.enter(Phase::Answer);
         }
@@ -121,7 +121,7 @@ impl ProxyHttp for GatewayProxy {
         session: &mut Session,
         _: &HttpPeer,
         context: &mut RequestContext,
-        error: Box<Error>,
+        mut error: Box<Error>,
     ) -> Box<Error> {
         let again = contain(|| {
             if let Some(choice) = context.choice() {
@@ -129,7 +129,8 @@ impl ProxyHttp for GatewayProxy {
             }
             Ok(attempt::connect_failed(self, session, context, &error))
         });
-        settle(again, error, context)
+        settle(again, &mut error, context);
+        error
     }
 
     async fn connected_to_upstream(
@@ -246,12 +247,13 @@ impl ProxyHttp for GatewayProxy {
         &self,
         _: &HttpPeer,
         session: &mut Session,
-        error: Box<Error>,
+        mut error: Box<Error>,
         context: &mut RequestContext,
         reused: bool,
     ) -> Box<Error> {
         let again = contain(|| Ok(attempt::broke_off(self, session, context, &error, reused)));
-        settle(again, error, context)
+        settle(again, &mut error, context);
+        error
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
@@ -322,15 +324,14 @@ impl GatewayProxy {
 }
 
 /// A try failed: whether there is to be another one. If finding that out failed, that is what is told.
-fn settle(again: pingora::Result<bool>, mut error: Box<Error>, context: &mut RequestContext) -> Box<Error> {
+fn settle(again: pingora::Result<bool>, error: &mut Box<Error>, context: &mut RequestContext) {
     match again {
         Ok(again) => error.set_retry(again),
         Err(ours) => {
             context.failure = None;
-            error = ours;
+            *error = ours;
         }
     }
-    error
 }
 
 /// Whether the client has been sent the beginning of an answer.

@@ -46,7 +46,7 @@ pub enum Outcome {
 
 fn read(bytes: &[u8], piece: usize, ends: bool) -> Outcome {
     let mut memory = Memory { rest: bytes, piece, read: 0, ends };
-    let outcome = match pin!(hello::read(&mut memory)).poll(&mut Context::from_waker(Waker::noop())) {
+    let outcome = match pin!(hello::Reader::default().read(&mut memory)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(accepted)) => {
             let name = hello::server_name(&accepted.client_hello());
             if let Some(name) = &name {

@@ -60,6 +60,7 @@ pub struct Acceptor {
 /// What a connection holds as long as it lasts.
 struct Place {
     bind: SocketAddr,
+    signals: Signals,
     counted: Counted,
     _seat: Seat,
 }
@@ -120,8 +121,8 @@ impl Acceptor {
         let counted = meter.count(Doing::Opening);
         let company = signals.company.all.clone();
         self.tasks.spawn(company.track_future(async move {
-            let place = Place { bind, counted, _seat: seat };
-            if let Err(error) = this.connection(tcp, peer, place, signals).await {
+            let place = Place { bind, signals, counted, _seat: seat };
+            if let Err(error) = this.connection(tcp, peer, place).await {
                 tracing::debug!(%bind, %peer, %error, "connection ended");
             }
         }));
@@ -140,7 +141,7 @@ impl Acceptor {
         }
     }
 
-    async fn connection(&self, mut tcp: TcpStream, peer: SocketAddr, place: Place, signals: Signals) -> io::Result<()> {
+    async fn connection(&self, mut tcp: TcpStream, peer: SocketAddr, place: Place) -> io::Result<()> {
         tcp.set_nodelay(true)?;
         let keepalive =
             socket2::TcpKeepalive::new().with_time(self.settings.tcp_keepalive).with_interval(Duration::from_secs(10));
@@ -163,7 +164,7 @@ impl Acceptor {
             let told = tokio::select! {
                 biased;
                 told = timeout_at(deadline, Box::pin(proxy_protocol::client(&mut tcp, peer, proxy))) => told?,
-                () = unheard(&signals) => return Ok(()),
+                () = unheard(&place.signals) => return Ok(()),
             };
             match told? {
                 Told::By(client, untold) => (peer, seen) = (client.unwrap_or(peer), untold),
@@ -177,18 +178,21 @@ impl Acceptor {
         }
         let connection = |security| Connection::new(bind, peer, security).on(port, settings);
         match protocol {
-            BindProtocol::Http => {
-                self.cleartext(tcp, seen, connection(Security::Plain), place, deadline, signals).await
-            }
+            BindProtocol::Http => self.cleartext(tcp, seen, connection(Security::Plain), place, deadline).await,
             BindProtocol::Https => {
                 place.counted.does(Doing::Handshake);
-                let run = handshake::run(tcp, !seen.is_empty(), bind, &self.state, &signals);
-                let done = timeout_at(deadline, run).await.unwrap_or_else(|_| Err(Failed::late()));
+                let (state, signals) = (&self.state, &place.signals);
+                let done = handshake::run(tcp, !seen.is_empty(), bind, deadline, state, signals).await;
                 let Some(Handshaken { tls, sni }) = self.counted(done, || connection(Security::Plain).peer) else {
                     return Ok(());
                 };
+<<<<<<< HEAD
                 let begun = negotiated(&tls);
                 self.serve(tls, connection(Security::Tls { sni }), place, begun, signals).await
+=======
+                let (alpn, digest) = negotiated(&tls);
+                self.serve(tls, connection(Security::Tls { sni }), place, Bytes::new(), alpn, Some(digest)).await
+>>>>>>> tls
             }
         }
     }
@@ -200,19 +204,22 @@ impl Acceptor {
         connection: Connection,
         place: Place,
         deadline: Instant,
-        signals: Signals,
     ) -> io::Result<()> {
         let sniffed = tokio::select! {
             biased;
             sniffed = timeout_at(deadline, sniff(&mut tcp, &seen)) => sniffed?,
-            () = unheard(&signals) => return Ok(()),
+            () = unheard(&place.signals) => return Ok(()),
         };
         let Some((spoken, seen)) = sniffed? else { return Ok(()) };
         let alpn = match spoken {
             Spoken::Http1 => ALPN::H1,
             Spoken::Http2 => ALPN::H2,
         };
+<<<<<<< HEAD
         self.serve(tcp, connection, place, Begun { alpn, ssl: None, seen }, signals).await
+=======
+        self.serve(tcp, connection, place, seen, alpn, None).await
+>>>>>>> tls
     }
 
     /// Counts a handshake, and records one that came to nothing.
@@ -242,11 +249,17 @@ impl Acceptor {
         transport: S,
         connection: Connection,
         place: Place,
+<<<<<<< HEAD
         Begun { alpn, ssl, seen }: Begun,
         signals: Signals,
+=======
+        seen: Bytes,
+        alpn: ALPN,
+        ssl: Option<SslDigest>,
+>>>>>>> tls
     ) -> io::Result<()> {
         let local = transport.socket().local_addr()?;
-        let Place { counted, _seat, .. } = place;
+        let Place { signals, counted, _seat, .. } = place;
         let connection = Arc::new(connection.counted(counted));
         let bounds = Bounds::from(&*self.settings);
         let is_h2 = matches!(alpn, ALPN::H2);

@@ -2,11 +2,9 @@
 //! and the task that owns the connection; carried to the phases through Pingora's proxy digest.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 
 use super::conduct::Breach;
-
 use crate::proxy::port::{PortSettings, Redirection};
 use crate::telemetry::{Counted, Doing};
 
@@ -35,14 +33,8 @@ pub struct Connection {
     cut: AtomicBool,
     ending: AtomicBool,
     parting: AtomicU8,
-    /// Requests in flight of an HTTP/2 connection.
-    streams: AtomicU32,
     counted: Option<Counted>,
 }
-
-/// A request of an HTTP/2 connection that is in flight, until it is dropped.
-#[derive(Debug)]
-pub struct InFlight(Arc<Connection>);
 
 /// Cleartext or TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +103,6 @@ impl Connection {
             cut: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             parting: AtomicU8::new(Parting::NotYet as u8),
-            streams: AtomicU32::new(0),
             counted: None,
         }
     }
@@ -166,13 +157,6 @@ impl Connection {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// A request begins: its place among those of an HTTP/2 connection; HTTP/1 has one at a time.
-    #[must_use]
-    pub fn begin(self: &Arc<Self>) -> Option<InFlight> {
-        self.enter(Phase::Request);
-        (self.phase() == Phase::Framed).then(|| InFlight::new(self.clone()))
-    }
-
     fn does(&self, doing: Doing) {
         if let Some(counted) = &self.counted {
             counted.does(doing);
@@ -195,11 +179,14 @@ impl Connection {
     pub fn began(&self) {
         self.unheard.fetch_sub(1, Ordering::Relaxed);
         self.serving.fetch_add(1, Ordering::Relaxed);
+        self.does(Doing::Http2Active);
     }
 
     /// A request of an HTTP/2 client has ended.
     pub fn ended(&self) {
-        self.serving.fetch_sub(1, Ordering::Relaxed);
+        if self.serving.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.does(Doing::Http2Idle);
+        }
     }
 
     /// How many requests of an HTTP/2 client are being served.
@@ -294,22 +281,6 @@ impl Connection {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.security, Security::Tls { .. })
-    }
-}
-
-impl InFlight {
-    fn new(connection: Arc<Connection>) -> Self {
-        connection.streams.fetch_add(1, Ordering::Relaxed);
-        connection.does(Doing::Http2Active);
-        InFlight(connection)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if self.0.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.does(Doing::Http2Idle);
-        }
     }
 }
 

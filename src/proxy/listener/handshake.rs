@@ -10,23 +10,20 @@ use rustls::server::{Accepted, AcceptedAlert};
 use rustls::{AlertDescription, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::hello::{self, NoHello, fatal};
+use super::last_word::last_word;
 use super::leaving::{Signals, unheard};
 use crate::proxy::serving::WorkerState;
-use crate::telemetry::{HandshakeResult, TlsVersion};
+use crate::telemetry::{HandshakeResult, Reason, TlsVersion};
 
 /// For how long and for how many bytes a client is listened to that was answered in cleartext, so that the answer is
 /// not lost to a reset.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
-
-/// The answer to HTTP on a port of TLS.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 15\r\n\
-    cache-control: no-store\r\nconnection: close\r\n\r\n400 client_tls\n";
 
 /// A handshake that came to nothing.
 #[derive(Debug)]
@@ -49,7 +46,7 @@ pub struct Handshaken {
     pub sni: Option<String>,
 }
 
-/// Does the handshake. Not bounded in time. `began_otherwise`: what was read of it already is not how TLS begins.
+/// Does the handshake, until `deadline`. `began_otherwise`: what was read of it already is not how TLS begins.
 ///
 /// # Errors
 /// It came to nothing.
@@ -57,18 +54,20 @@ pub async fn run(
     mut tcp: TcpStream,
     began_otherwise: bool,
     bind: SocketAddr,
+    deadline: Instant,
     state: &WorkerState,
     signals: &Signals,
 ) -> Result<Handshaken, Failed> {
+    let mut reader = hello::Reader::default();
     let hello = tokio::select! {
         biased;
         () = std::future::ready(()), if began_otherwise => Err(NoHello::Plaintext),
-        hello = hello::read(&mut tcp) => hello,
-        () = unheard(signals) => Err(NoHello::Silent),
+        hello = timeout_at(deadline, reader.read(&mut tcp)) => hello.unwrap_or(Err(NoHello::Late)),
+        () = unheard(signals) => Err(NoHello::Ended),
     };
     let accepted = match hello {
         Ok(accepted) => accepted,
-        Err(why) => return Err(refuse(tcp, why).await),
+        Err(why) => return Err(Failed { silent: !began_otherwise && reader.is_silent(), ..refuse(tcp, why).await }),
     };
     let sni = hello::server_name(&accepted.client_hello());
     let config = {
@@ -76,9 +75,10 @@ pub async fn run(
         view.tls(&bind).and_then(|tls| tls.find(sni.as_deref().unwrap_or_default())).cloned()
     };
     let Some(config) = config else { return Err(unknown(tcp, sni).await) };
-    match accept(accepted, tcp, config).await {
-        Ok(tls) => Ok(Handshaken { tls, sni }),
-        Err(error) => Err(Failed::from(&error)),
+    match timeout_at(deadline, accept(accepted, tcp, config)).await {
+        Ok(Ok(tls)) => Ok(Handshaken { tls, sni }),
+        Ok(Err(error)) => Err(Failed::from(&error)),
+        Err(_) => Err(Failed::new(HandshakeResult::Timeout, "not in time")),
     }
 }
 
@@ -100,13 +100,14 @@ pub fn version(tls: &TlsStream<TcpStream>) -> TlsVersion {
 }
 
 async fn refuse(mut tcp: TcpStream, why: NoHello) -> Failed {
-    let failed = |result, error: &str| Failed { result, error: error.to_owned(), code: 0, silent: false };
+    let failed = Failed::new;
     match why {
-        NoHello::Silent => Failed { silent: true, ..failed(HandshakeResult::Closed, "nothing was said") },
-        NoHello::Closed => failed(HandshakeResult::Closed, "left in the middle of its hello"),
+        NoHello::Closed => failed(HandshakeResult::Closed, "the client left"),
+        NoHello::Ended => failed(HandshakeResult::Closed, "the listener is closed"),
+        NoHello::Late => failed(HandshakeResult::Timeout, "not in time"),
         NoHello::Unreadable(error) => failed(HandshakeResult::Closed, &error.to_string()),
         NoHello::Plaintext => {
-            say(&mut tcp, NOT_TLS).await;
+            say(&mut tcp, &last_word(400, Reason::ClientTls)).await;
             let (mut rest, mut sink) = (tcp.take(LINGER_BYTES), tokio::io::sink());
             let _ = timeout(LINGER_TIME, tokio::io::copy(&mut rest, &mut sink)).await;
             Failed { code: 400, ..failed(HandshakeResult::Plaintext, "HTTP in cleartext on a port of TLS") }
@@ -132,7 +133,7 @@ async fn unknown(mut tcp: TcpStream, sni: Option<String>) -> Failed {
         None => (AlertDescription::HandshakeFailure, HandshakeResult::NoName, "no server name".to_owned()),
     };
     say(&mut tcp, &fatal(u8::from(alert))).await;
-    Failed { result, error, code: 0, silent: false }
+    Failed::new(result, &error)
 }
 
 /// The last that is said. A client that does not listen any more misses nothing.
@@ -149,9 +150,8 @@ fn written(mut alert: AcceptedAlert) -> Vec<u8> {
 }
 
 impl Failed {
-    /// It took too long.
-    pub fn late() -> Self {
-        Failed { result: HandshakeResult::Timeout, error: "not in time".to_owned(), code: 0, silent: false }
+    fn new(result: HandshakeResult, error: &str) -> Self {
+        Failed { result, error: error.to_owned(), code: 0, silent: false }
     }
 }
 
@@ -161,7 +161,7 @@ impl From<&io::Error> for Failed {
             Some(error) => result_of(error),
             None => HandshakeResult::Closed,
         };
-        Failed { result, error: error.to_string(), code: 0, silent: false }
+        Failed::new(result, &error.to_string())
     }
 }
 

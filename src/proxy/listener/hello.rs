@@ -20,10 +20,12 @@ pub fn fatal(description: u8) -> [u8; 7] {
 
 /// Why there is no hello.
 pub enum NoHello {
-    /// The client left without a word.
-    Silent,
-    /// It left in the middle.
+    /// The client left.
     Closed,
+    /// It took too long.
+    Late,
+    /// The listener is closed, and it was not whole by then.
+    Ended,
     /// It speaks HTTP in cleartext.
     Plaintext,
     /// More than [`LIMIT`] bytes, and still no end.
@@ -34,13 +36,12 @@ pub enum NoHello {
     Unreadable(io::Error),
 }
 
-/// Reads until the hello is whole, and no byte more than the client sent with it.
-///
-/// # Errors
-/// Why there is no hello.
-pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Accepted, NoHello> {
-    let (mut acceptor, mut seen) = (Acceptor::default(), Seen::default());
-    poll_fn(|cx| poll(stream, &mut acceptor, &mut seen, cx)).await
+/// A hello that is being read.
+#[derive(Default)]
+pub struct Reader {
+    acceptor: Acceptor,
+    first: Option<u8>,
+    bytes: usize,
 }
 
 /// The server that a hello names: lower case, without the dot at its end that some clients send (RFC 6066, 3: the name
@@ -51,41 +52,45 @@ pub fn server_name(hello: &ClientHello<'_>) -> Option<String> {
     Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
 }
 
-/// What was read so far.
-#[derive(Default)]
-struct Seen {
-    first: Option<u8>,
-    bytes: usize,
-}
+impl Reader {
+    /// Reads until the hello is whole. Cancel safe.
+    ///
+    /// # Errors
+    /// Why there is no hello.
+    pub async fn read<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Result<Accepted, NoHello> {
+        poll_fn(|cx| self.poll(stream, cx)).await
+    }
 
-fn poll<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    acceptor: &mut Acceptor,
-    seen: &mut Seen,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Accepted, NoHello>> {
-    loop {
-        let read = match acceptor.read_tls(&mut Tap { stream, seen, cx }) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            read => read,
-        };
-        // A method begins with a letter, a record does not.
-        if seen.first.is_some_and(|first| first.is_ascii_alphabetic()) {
-            return Poll::Ready(Err(NoHello::Plaintext));
-        }
-        match read {
-            Ok(0) if seen.bytes == 0 => return Poll::Ready(Err(NoHello::Silent)),
-            Ok(0) => return Poll::Ready(Err(NoHello::Closed)),
-            Ok(_) => {}
-            // rustls has no room for more of a message
-            Err(error) if error.kind() == io::ErrorKind::Other => return Poll::Ready(Err(NoHello::TooLong)),
-            Err(error) => return Poll::Ready(Err(NoHello::Unreadable(error))),
-        }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => return Poll::Ready(Ok(accepted)),
-            Ok(None) if seen.bytes > LIMIT => return Poll::Ready(Err(NoHello::TooLong)),
-            Ok(None) => {}
-            Err((error, alert)) => return Poll::Ready(Err(NoHello::Invalid(error, alert))),
+    /// Whether nothing was read yet.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.bytes == 0
+    }
+
+    fn poll<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<Result<Accepted, NoHello>> {
+        loop {
+            let mut tap = Tap { stream, first: &mut self.first, bytes: &mut self.bytes, cx };
+            let read = match self.acceptor.read_tls(&mut tap) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                read => read,
+            };
+            // A method begins with a letter, a record does not.
+            if self.first.is_some_and(|first| first.is_ascii_alphabetic()) {
+                return Poll::Ready(Err(NoHello::Plaintext));
+            }
+            match read {
+                Ok(0) => return Poll::Ready(Err(NoHello::Closed)),
+                Ok(_) => {}
+                // rustls has no room for more of a message
+                Err(error) if error.kind() == io::ErrorKind::Other => return Poll::Ready(Err(NoHello::TooLong)),
+                Err(error) => return Poll::Ready(Err(NoHello::Unreadable(error))),
+            }
+            match self.acceptor.accept() {
+                Ok(Some(accepted)) => return Poll::Ready(Ok(accepted)),
+                Ok(None) if self.bytes > LIMIT => return Poll::Ready(Err(NoHello::TooLong)),
+                Ok(None) => {}
+                Err((error, alert)) => return Poll::Ready(Err(NoHello::Invalid(error, alert))),
+            }
         }
     }
 }
@@ -93,7 +98,8 @@ fn poll<S: AsyncRead + Unpin>(
 /// An asynchronous stream as rustls reads it.
 struct Tap<'a, 'cx, S> {
     stream: &'a mut S,
-    seen: &'a mut Seen,
+    first: &'a mut Option<u8>,
+    bytes: &'a mut usize,
     cx: &'a mut Context<'cx>,
 }
 
@@ -104,8 +110,8 @@ impl<S: AsyncRead + Unpin> Read for Tap<'_, '_, S> {
             Poll::Ready(outcome) => outcome?,
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
-        self.seen.first = self.seen.first.or(buf.filled().first().copied());
-        self.seen.bytes += buf.filled().len();
+        *self.first = self.first.or(buf.filled().first().copied());
+        *self.bytes += buf.filled().len();
         Ok(buf.filled().len())
     }
 }

@@ -14,6 +14,7 @@ mod h2_frames;
 mod handshake;
 pub mod hello;
 mod holder;
+mod last_word;
 pub mod leaving;
 mod proxy_protocol;
 pub mod room;
@@ -21,7 +22,6 @@ mod sniff;
 mod socket;
 mod stream;
 mod tls;
-mod unasked;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -35,8 +35,9 @@ use super::buffer::WriteBuffer;
 use super::conduct::{Breach, Conduct};
 use super::connection::{Connection, Parting, Phase};
 use super::farewell::Farewell;
-use super::unasked;
+use super::last_word::last_word;
 use crate::proxy::settings::Settings;
+use crate::telemetry::Reason;
 
 /// For how long and for how many bytes a client that was answered is listened to before the connection is dropped.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -196,7 +197,8 @@ impl<S: Transport> Downstream<S> {
             self.connection.break_off(Breach::Preface);
         } else {
             self.connection.refuse(status);
-            let _ = Pin::new(&mut self.io).poll_write(cx, &unasked::answer(status));
+            let word = if status == 431 { Reason::HeaderTooLarge } else { Reason::RequestInvalid };
+            let _ = Pin::new(&mut self.io).poll_write(cx, &last_word(status, word));
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -206,7 +208,7 @@ impl<S: Transport> Downstream<S> {
     /// client is told whose fault that was.
     fn answer_panic(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
-        let _ = Pin::new(&mut self.io).poll_write(&mut cx, &unasked::answer(500));
+        let _ = Pin::new(&mut self.io).poll_write(&mut cx, &last_word(500, Reason::Internal));
         let _ = Pin::new(&mut self.io).poll_flush(&mut cx);
     }
 
@@ -262,7 +264,7 @@ impl<S: Transport> Downstream<S> {
                 if !self.is_h2() && data.starts_with(b"HTTP/1.") && self.connection.refused().is_none() =>
             {
                 self.connection.refuse(400);
-                ready!(Pin::new(&mut self.io).poll_write(cx, &unasked::answer(400)))?; // fits the empty buffer
+                ready!(Pin::new(&mut self.io).poll_write(cx, &last_word(400, Reason::RequestInvalid)))?; // fits the empty buffer
                 return Poll::Ready(Ok(data.len()));
             }
             Phase::Switched => {
