@@ -435,7 +435,7 @@ mod tests {
         "0.5",
         "5xx",
         "6s",
-        "65KiB",
+        "48KiB",
         "x",
         "example.com/x",
         "127.0.0.1:1",
