@@ -436,6 +436,7 @@ mod tests {
         "5xx",
         "6s",
         "48KiB",
+        "TLS_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
         "x",
         "example.com/x",
         "127.0.0.1:1",
