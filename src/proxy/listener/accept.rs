@@ -186,13 +186,8 @@ impl Acceptor {
                 let Some(Handshaken { tls, sni }) = self.counted(done, || connection(Security::Plain).peer) else {
                     return Ok(());
                 };
-<<<<<<< HEAD
                 let begun = negotiated(&tls);
-                self.serve(tls, connection(Security::Tls { sni }), place, begun, signals).await
-=======
-                let (alpn, digest) = negotiated(&tls);
-                self.serve(tls, connection(Security::Tls { sni }), place, Bytes::new(), alpn, Some(digest)).await
->>>>>>> tls
+                self.serve(tls, connection(Security::Tls { sni }), place, begun).await
             }
         }
     }
@@ -215,11 +210,7 @@ impl Acceptor {
             Spoken::Http1 => ALPN::H1,
             Spoken::Http2 => ALPN::H2,
         };
-<<<<<<< HEAD
-        self.serve(tcp, connection, place, Begun { alpn, ssl: None, seen }, signals).await
-=======
-        self.serve(tcp, connection, place, seen, alpn, None).await
->>>>>>> tls
+        self.serve(tcp, connection, place, Begun { alpn, ssl: None, seen }).await
     }
 
     /// Counts a handshake, and records one that came to nothing.
@@ -249,14 +240,7 @@ impl Acceptor {
         transport: S,
         connection: Connection,
         place: Place,
-<<<<<<< HEAD
         Begun { alpn, ssl, seen }: Begun,
-        signals: Signals,
-=======
-        seen: Bytes,
-        alpn: ALPN,
-        ssl: Option<SslDigest>,
->>>>>>> tls
     ) -> io::Result<()> {
         let local = transport.socket().local_addr()?;
         let Place { signals, counted, _seat, .. } = place;
