@@ -62,7 +62,7 @@
 --tracing-otlp-endpoint={{ . }}
 {{- end }}
 {{- if not (kindIs "invalid" .Values.tracing.sampleRate) }}
---tracing-sample-rate={{ .Values.tracing.sampleRate }}
+--tracing-sample-rate={{ printf "%.6f" (float64 .Values.tracing.sampleRate) }}
 {{- end }}
 {{- with .Values.tracing.serviceName }}
 --tracing-service-name={{ . }}

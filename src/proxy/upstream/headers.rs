@@ -201,8 +201,8 @@ fn strip_hop_by_hop(response: &mut ResponseHeader) {
     let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
     let is_gone = |name: &HeaderName| match name.as_str() {
         "connection" | "upgrade" => !switches,
-        "keep-alive" | "proxy-connection" => true,
-        "trailer" => true, // the trailers themselves do not pass over HTTP/1
+        // the trailers that "trailer" tells of do not pass over HTTP/1
+        "keep-alive" | "proxy-connection" | "trailer" => true,
         _ => false,
     };
     let mut gone: Vec<HeaderName> = response.headers.keys().filter(|name| is_gone(name)).cloned().collect();

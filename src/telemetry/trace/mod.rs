@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanId, SpanKind, TraceContextExt, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, TraceContextExt, TraceId, TraceState};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample, SpanData};
 use tokio::sync::mpsc;
 
@@ -57,7 +57,7 @@ impl Tracer {
     pub fn begin(&self, headers: &HeaderMap) -> Option<Box<Traced>> {
         let parentage = context::parentage(headers);
         let parent = parentage.span();
-        let trace = parent.map_or_else(|| RandomIdGenerator::default().new_trace_id(), |parent| parent.trace_id());
+        let trace = parent.map_or_else(|| RandomIdGenerator::default().new_trace_id(), SpanContext::trace_id);
         // A context without a valid span would be taken for a parent that is not sampled.
         let around = parent.map(|parent| Context::new().with_remote_span_context(parent.clone()));
         let verdict = self.core.sampler.should_sample(around.as_ref(), trace, "", &SpanKind::Server, &[], &[]);
@@ -68,7 +68,7 @@ impl Tracer {
         Some(Box::new(Traced {
             trace,
             span: new_span_id(),
-            parent: parent.map(|parent| parent.span_id()),
+            parent: parent.map(SpanContext::span_id),
             state: parent.map(|parent| parent.trace_state().clone()).unwrap_or_default(),
             sampled,
             began: SystemTime::now(),
