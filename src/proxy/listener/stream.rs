@@ -6,6 +6,7 @@
 //! before any request was handed over is Pingora's own, so ours is sent in its place.
 
 mod h2;
+mod linger;
 
 use std::future::Future;
 use std::io;
@@ -31,6 +32,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
+use linger::Linger;
+
 use super::buffer::WriteBuffer;
 use super::conduct::{Breach, Conduct};
 use super::connection::{Connection, Parting, Phase};
@@ -38,10 +41,6 @@ use super::farewell::Farewell;
 use super::last_word::last_word;
 use crate::proxy::settings::Settings;
 use crate::telemetry::Reason;
-
-/// For how long and for how many bytes a client that was answered is listened to before the connection is dropped.
-const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a [`Downstream`] rests on.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {
@@ -92,13 +91,6 @@ pub struct Downstream<S: Transport> {
 struct Stall {
     /// What it had taken by then.
     taken: u64,
-    until: Pin<Box<Sleep>>,
-}
-
-/// What is still read of a client that was answered.
-#[derive(Debug)]
-struct Linger {
-    rest: usize,
     until: Pin<Box<Sleep>>,
 }
 
@@ -369,27 +361,6 @@ impl<S: Transport> Downstream<S> {
                 Parting::Over => Poll::Ready(Ok(())), // to Pingora, the client has ended it
             },
         }
-    }
-
-    /// RFC 9112, 9.6: "To avoid the TCP reset problem, servers typically close a connection in stages." A client that
-    /// is still sending a body when it is answered would otherwise lose the answer, and one of HTTP/2 the GOAWAY.
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.linger.is_none() {
-            let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
-            ready!(self.poll_taken(cx, outcome))?;
-            self.linger = Some(Linger { rest: LINGER_BYTES, until: Box::pin(sleep(LINGER_TIME)) });
-        }
-        let is_ours = self.conduct.as_ref().is_none_or(|conduct| conduct.breach().is_some());
-        let Some(linger) = self.linger.as_mut().filter(|_| is_ours) else { return Poll::Ready(Ok(())) };
-        let mut scratch = [0; 4096];
-        while linger.rest > 0 && linger.until.as_mut().poll(cx).is_pending() {
-            let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => linger.rest = linger.rest.saturating_sub(buf.filled().len()),
-                _ => break, // the client has closed, too
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
