@@ -132,7 +132,7 @@ fn the_search_finds_what_it_is_to_find() {
     for text in [
         format!("x {token} y"),
         format!("Basic {}", base64(format!("me:{token}").as_bytes())),
-        format!("{}", base64(format!("1{token}").as_bytes())),
+        base64(format!("1{token}").as_bytes()),
         format!("{:?}", token.as_bytes()),
         token.bytes().map(|byte| format!("{byte:02x}")).collect::<String>(),
     ] {

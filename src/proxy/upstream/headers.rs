@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_connection_header_that_means_harm_is_refused() {
-        let many = vec!["x"; NOMINATIONS].join(",");
+        let many = ["x"; NOMINATIONS].join(",");
         let long = "x".repeat(70_000);
         for value in [
             "host",
@@ -336,7 +336,7 @@ mod tests {
         ] {
             assert_eq!(stripped(Version::HTTP_11, &[("connection", value)]), None, "{value}");
         }
-        let almost = vec!["x"; NOMINATIONS - 1].join(",");
+        let almost = ["x"; NOMINATIONS - 1].join(",");
         assert_eq!(stripped(Version::HTTP_11, &[("connection", &almost)]).unwrap(), [""; 0]);
     }
 
