@@ -84,7 +84,8 @@ pub(super) fn address(line: &mut Vec<u8>, address: SocketAddr) {
 /// escaped: quotation mark, reverse solidus, and the control characters (U+0000 through U+001F)."
 fn escaped(line: &mut Vec<u8>, value: &str) {
     let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
-    if value.as_bytes().iter().all(is_plain) {
+    // Not `all`: without a way out the loop looks at sixteen bytes at a time.
+    if value.as_bytes().iter().fold(true, |plain, byte| plain & is_plain(byte)) {
         line.extend_from_slice(value.as_bytes());
         return;
     }
