@@ -72,7 +72,7 @@ def main():
         if is_asked("two-cores"):
             measured["two-cores"] = two_cores(upstreams, options)
         if is_asked("instructions"):
-            profile(upstreams, measured)
+            count_instructions(upstreams, measured)
     finally:
         upstreams.stop()
     (SPACE / "results.json").write_text(json.dumps(measured, indent=1))
@@ -172,7 +172,7 @@ def two_cores(upstreams, options):
     return found
 
 
-def profile(upstreams, measured):
+def count_instructions(upstreams, measured):
     """Instructions of a request, ours and nginx's, and our system calls."""
     measured["instructions"] = []
     for row in (row for row in ROWS if row.name in PROFILED):

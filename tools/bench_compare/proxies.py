@@ -23,7 +23,7 @@ class Proxy:
     def __init__(self, world, upstreams, cores=str(PROXY_CORE), workers=1):
         self.world, self.upstreams, self.cores, self.workers = world, upstreams, cores, workers
         self.port = free_port()
-        self.folder = SPACE / "proxies" / world.name / self.name.replace(" ", "-")
+        self.folder = SPACE / "proxies" / world.name / f"{self.name.replace(' ', '-')}-{workers}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process = None
         self.configure()
@@ -233,6 +233,8 @@ class Traefik(Proxy):
 class Logging(Proxy):
     """One whose access log goes to a pipe, which somebody reads on the other core."""
 
+    reader = None
+
     def start(self):
         log = self.folder / "log"
         log.unlink(missing_ok=True)
@@ -244,7 +246,8 @@ class Logging(Proxy):
 
     def stop(self):
         super().stop()
-        self.reader.wait(10)
+        if self.reader:
+            self.reader.wait(10)
 
 
 class Transom(Logging):
@@ -300,7 +303,7 @@ class Transom(Logging):
         text = subprocess.run([cls.binary, "version"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
         if "release" not in text:
             raise Unfit(f"{cls.binary} is no release build: {text}")
-        return " ".join(text.split("\n"))
+        return " ".join(text.split())
 
 
 class NginxLogging(Logging, Nginx):
