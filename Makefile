@@ -49,8 +49,8 @@ check-upstream: deps ## `transom check` over the Gateway API's own examples and 
 schema: ## write config/schema again from the CRDs of the Gateway API and our own (needs Python 3 with PyYAML, and Go)
 	@tools/schema/generate.sh
 
-fuzz: deps ## run each fuzz target for SECONDS_EACH (60) from its seeds (needs a nightly compiler and cargo-fuzz)
-	@tools/fuzz.sh
+fuzz: deps ## run each fuzz target for SECONDS_EACH (60) from its seeds, with cargo-fuzz, which it compiles once (ARGS=NAME… for some)
+	@tools/fuzz.sh $(ARGS)
 
 chart: deps ## lint the chart, render its presets into tests/chart, write its README (helm, or Python 3 with pip to fetch it)
 	@tools/chart.sh

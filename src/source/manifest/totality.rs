@@ -1,10 +1,16 @@
 //! Bombs, depths and sizes are bounded, and no bytes whatever do harm.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use proptest::prelude::*;
 
 use super::*;
+
+#[path = "../../../tests/support/manifest_checks.rs"]
+mod checks;
+
+use checks::check_manifest;
 
 fn yaml(text: &str) -> Vec<Document> {
     parse(Path::new("a.yaml"), text.as_bytes(), Keep::Objects)
@@ -71,33 +77,19 @@ fn reading_ends_after_a_thousand_broken_objects() {
     }
 }
 
-const SEEDS: [&str; 6] = ["a.yaml", "list.yaml", "secret.yaml", "gateway.yaml", "route.json", "alias.yaml"];
-
-fn seed(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/manifest").join(name);
-    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+fn seeds() -> &'static [Vec<u8>] {
+    static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/manifest");
+        folder.read_dir().unwrap().map(|seed| std::fs::read(seed.unwrap().path()).unwrap()).collect()
+    });
+    assert!(SEEDS.len() >= 6, "{} seeds", SEEDS.len());
+    &SEEDS
 }
 
 #[test]
 fn every_seed_is_read() {
-    for name in SEEDS {
-        assert!(!parse(Path::new(name), &seed(name), Keep::Text).is_empty(), "{name}");
-    }
-}
-
-/// Total, and consistent: a refused document says why, a used one has nothing that refuses it.
-fn holds_for(bytes: &[u8]) {
-    for file in ["a.yaml", "a.json"] {
-        let documents = parse(Path::new(file), bytes, Keep::Text);
-        let lines = Lines::read(Path::new(file), bytes);
-        for document in &documents {
-            let refused = document.problems.iter().any(|problem| problem.severity == Severity::Refused);
-            assert_eq!(refused, matches!(document.outcome, Outcome::Refused { .. }), "{document:#?}");
-            for problem in &document.problems {
-                assert!(problem.line >= 1);
-                let _ = lines.line_of(&document.location, &problem.field);
-            }
-        }
+    for seed in seeds() {
+        assert!(check_manifest(seed).into_iter().all(|documents| documents > 0), "{}", seed.escape_ascii());
     }
 }
 
@@ -106,20 +98,20 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        holds_for(&bytes);
+        check_manifest(&bytes);
     }
 
     #[test]
     fn any_text_of_yaml_signs_is_read(text in r#"[-a:?&*!|>'"%@`{}\[\],#\n \t.0<]{0,80}"#) {
-        holds_for(text.as_bytes());
+        check_manifest(text.as_bytes());
     }
 
     #[test]
     fn any_changed_manifest_is_read(
-        which in 0..SEEDS.len(),
+        which in any::<prop::sample::Index>(),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..6),
     ) {
-        let mut bytes = seed(SEEDS[which]);
+        let mut bytes = which.get(seeds()).clone();
         for (at, byte, change) in changes {
             let at = at.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
             match change {
@@ -129,6 +121,6 @@ proptest! {
                 _ => { let part = bytes[at..].to_vec(); bytes.truncate(at); bytes.extend(part.iter().rev().take(40)); bytes.extend(part); }
             }
         }
-        holds_for(&bytes);
+        check_manifest(&bytes);
     }
 }

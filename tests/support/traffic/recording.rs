@@ -1,5 +1,6 @@
 //! An upstream that keeps every byte, reads it by the letter, and answers whole requests only.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +15,8 @@ pub struct Recording {
     connections: Connections,
 }
 
-type Connections = Arc<Mutex<Vec<Heard>>>;
+/// By number, in the order in which they came.
+type Connections = Arc<Mutex<BTreeMap<usize, Heard>>>;
 
 /// What came on a connection.
 #[derive(Default)]
@@ -30,17 +32,13 @@ impl Recording {
         let connections = Connections::default();
         let recording = Recording { address, connections: connections.clone() };
         tokio::spawn(async move {
-            loop {
+            for number in 0.. {
                 let (tcp, _) = listener.accept().await.unwrap();
-                let number = {
-                    let mut connections = connections.lock().unwrap();
-                    connections.push(Heard::default());
-                    connections.len() - 1
-                };
+                connections.lock().unwrap().insert(number, Heard::default());
                 let connections = connections.clone();
                 tokio::spawn(async move {
                     answer(tcp, number, &connections).await;
-                    connections.lock().unwrap()[number].ended = true;
+                    connections.lock().unwrap().get_mut(&number).unwrap().ended = true;
                 });
             }
         });
@@ -49,7 +47,7 @@ impl Recording {
 
     /// What came so far, connection by connection.
     pub fn read(&self) -> Result<Vec<Read>, String> {
-        self.connections.lock().unwrap().iter().map(|heard| requests(&heard.bytes)).collect()
+        self.connections.lock().unwrap().values().map(|heard| requests(&heard.bytes)).collect()
     }
 
     /// Every whole request so far.
@@ -60,14 +58,16 @@ impl Recording {
     /// Every whole request as method, target and body, since the last time this was asked.
     pub fn take(&self) -> Vec<String> {
         let summaries = self.whole().iter().map(Request::summary).collect();
-        self.connections.lock().unwrap().iter_mut().for_each(|heard| heard.bytes.clear());
+        self.connections.lock().unwrap().values_mut().for_each(|heard| heard.bytes.clear());
         summaries
     }
 
     /// Forgets what is over: whole requests, and connections that have ended within one.
     pub fn forget(&self) {
-        for heard in self.connections.lock().unwrap().iter_mut() {
-            if heard.ended || requests(&heard.bytes).is_ok_and(|read| read.rest.is_empty()) {
+        let mut connections = self.connections.lock().unwrap();
+        connections.retain(|_, heard| !heard.ended);
+        for heard in connections.values_mut() {
+            if requests(&heard.bytes).is_ok_and(|read| read.rest.is_empty()) {
                 heard.bytes.clear();
             }
         }
@@ -75,7 +75,7 @@ impl Recording {
 
     /// All bytes so far.
     pub fn bytes(&self) -> Vec<u8> {
-        self.connections.lock().unwrap().iter().flat_map(|heard| heard.bytes.clone()).collect()
+        self.connections.lock().unwrap().values().flat_map(|heard| heard.bytes.clone()).collect()
     }
 }
 
@@ -86,7 +86,7 @@ async fn answer(mut tcp: TcpStream, number: usize, connections: &Connections) {
     while tcp.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {
         let read = {
             let mut connections = connections.lock().unwrap();
-            let heard = &mut connections[number].bytes;
+            let heard = &mut connections.get_mut(&number).unwrap().bytes;
             if heard.is_empty() {
                 answered = 0; // it was taken
             }
