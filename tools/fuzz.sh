@@ -42,5 +42,5 @@ for target in "${targets[@]}"; do
     echo "fuzz: $target for $seconds s"
     # What is found goes to the corpus, which is not kept in the repository; the seeds stay as they are.
     mkdir -p "fuzz/corpus/$target"
-    "$bin" run "${options[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time="$seconds"
+    "$bin" run "${options[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- -max_total_time="$seconds" -timeout=30
 done

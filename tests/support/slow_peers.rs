@@ -81,7 +81,8 @@ impl World {
         fs::create_dir(&folder).expect("folder");
         let (http, https) = (free_port(), free_port());
         fs::write(folder.join("world.yaml"), manifest(http, https, upstream)).expect("written");
-        let transom = Transom::start(&folder, &["--workers", "2", "--max-connections", "15000"]).ready(Duration::from_secs(60));
+        let transom =
+            Transom::start(&folder, &["--workers", "2", "--max-connections", "15000"]).ready(Duration::from_secs(60));
         let on = |port| SocketAddr::from(([127, 0, 0, 1], port));
         World { transom, http: on(http), https: on(https), _space: space }
     }
