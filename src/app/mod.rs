@@ -60,7 +60,8 @@ const REPLACED: Duration = Duration::from_millis(10);
 /// For tasks of the control runtime to end.
 const LAST_TASKS: Duration = Duration::from_secs(5);
 
-/// Serves until a signal ends it. `tidy` is called after snapshots, once what they replaced is free.
+/// Serves until a signal ends it. `tidy` is called after snapshots, once what they replaced is free, and by
+/// data workers when many connections have gone.
 ///
 /// # Errors
 /// Input that cannot be read; the admin address that cannot be had; without a cluster, every listener that cannot.
@@ -126,7 +127,7 @@ async fn serve(config: Config, sources: Sources, tidy: fn()) -> Result<Outcome, 
     tasks.spawn(watch::follow(view.clone(), telemetry.clone()));
     tasks.spawn(admin.serve(state(&config, &readiness, &telemetry, &view, applied), stop.clone()));
 
-    let proxy = proxy::start(serving(&config), reader, &telemetry, ports_bound)
+    let proxy = proxy::start(proxy::Settings { tidy, ..serving(&config) }, reader, &telemetry, ports_bound)
         .map_err(|error| unavailable("data workers", &error))?;
     tasks.spawn(feedback::bound_addresses(proxy.bound(), events.clone()));
     tasks.spawn(objects.follow(events, telemetry.clone(), stop.clone()));

@@ -64,6 +64,8 @@ pub struct Settings {
     pub tcp_keepalive: Duration,
     /// Between two tries to bind a port that is taken.
     pub bind_retry: Duration,
+    /// Gives memory that the calling thread has freed back to the system; a worker calls it when many connections went.
+    pub tidy: fn(),
     /// What holds on some ports, by the port that listeners name.
     pub ports: BTreeMap<u16, PortSettings>,
 }
@@ -117,6 +119,7 @@ impl Default for Settings {
             upstream_h2_streams: 100,
             tcp_keepalive: Duration::from_mins(1),
             bind_retry: Duration::from_secs(1),
+            tidy: || (),
             ports: BTreeMap::new(),
         }
     }

@@ -12,7 +12,7 @@ use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +29,10 @@ use crate::telemetry::Recorder;
 
 /// Tries of one request, whatever its rule says. How many there are is decided in [`retry`](super::retry).
 const MAX_TRIES: usize = 1024;
+
+/// How often a worker looks whether many of its connections have gone, and how many are many: each holds some 40 KiB.
+const LOOK: Duration = Duration::from_secs(2);
+const FEWER: usize = 32;
 
 /// How long before the end of a drain WebSockets are told of it: enough for them to part with their clients.
 const PARTING: Duration = Duration::from_secs(2);
@@ -111,6 +115,7 @@ async fn run(
     let tasks = TaskTracker::new();
     let last_call = CancellationToken::new();
     let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
+    let tidy = settings.tidy;
     let acceptor = Arc::new(Acceptor {
         edge: Arc::new(Edge {
             proxy: Arc::new(http_proxy(&settings, state.clone(), mirrors.clone(), recorder.clone())),
@@ -124,7 +129,19 @@ async fn run(
         tasks: tasks.clone(),
         last_call: last_call.clone(),
     });
-    while let Some(command) = commands.recv().await {
+    let mut crowd = Crowd { most: 0, tidy };
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let command = tokio::select! {
+            biased;
+            command = commands.recv() => command,
+            _ = look.tick() => {
+                crowd.look(tasks.len());
+                continue;
+            }
+        };
+        let Some(command) = command else { break };
         match command {
             Command::Serve(serving) => {
                 mirrors.retain(&serving.snapshot);
@@ -152,6 +169,25 @@ async fn run(
                 let _ = done.send(tasks.len());
                 break;
             }
+        }
+    }
+}
+
+/// How many connections there were.
+struct Crowd {
+    most: usize,
+    tidy: fn(),
+}
+
+impl Crowd {
+    /// Gives back what those that have gone since held: the allocator keeps what a thread frees for that thread, and
+    /// looks at it only when the thread next allocates much.
+    fn look(&mut self, now: usize) {
+        if now + FEWER <= self.most {
+            (self.tidy)();
+            self.most = now;
+        } else {
+            self.most = self.most.max(now);
         }
     }
 }
