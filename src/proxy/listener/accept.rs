@@ -274,6 +274,8 @@ impl Acceptor {
 fn fault(connection: &Connection) -> Option<String> {
     let unheard = match connection.unheard() {
         0 => None,
+        // RFC 9113, 6.8: what a client sent before it had read our GOAWAY was not processed, and it knows.
+        _ if connection.ends_soon() => None,
         1 => Some("1 request was refused, or given up, before it was read".to_owned()),
         many => Some(format!("{many} requests were refused, or given up, before they were read")),
     };
