@@ -59,7 +59,13 @@ pub struct Headers<'a> {
     pub response: Option<&'a HeaderMap>,
 }
 
-impl RequestRecord<'_> {
+impl<'a> RequestRecord<'a> {
+    /// The path alone: a query may hold a token.
+    #[must_use]
+    pub fn bare_path(&self) -> &'a str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
     /// Time in the gateway; of a request that an endpoint answered, and whose answer has an end.
     #[must_use]
     pub fn overhead(&self) -> Option<Duration> {

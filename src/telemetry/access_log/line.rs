@@ -35,7 +35,7 @@ pub(super) fn append(
         Format::Json => json_line(line, record, clock.at(time), &options.headers),
         Format::Common => {
             let time = clock.common.at(time);
-            let _ = writeln!(line, "{}", common::Line { record, path: path(record), time });
+            let _ = writeln!(line, "{}", common::Line { record, path: record.bare_path(), time });
         }
         Format::Text => {
             let (time, rules) = (clock.at(time), &options.headers);
@@ -62,11 +62,6 @@ impl Clock {
     }
 }
 
-/// The path alone: a query may hold a token.
-fn path<'a>(record: &RequestRecord<'a>) -> &'a str {
-    record.path.split('?').next().unwrap_or_default()
-}
-
 /// Milliseconds, to the microsecond.
 fn milliseconds(duration: Duration) -> f64 {
     f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
@@ -81,7 +76,7 @@ fn json_line(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: 
     put("{\"time\":", Value::Text(time));
     put(",\"method\":", Value::Text(record.method));
     put(",\"host\":", Value::Text(record.host));
-    put(",\"path\":", Value::Text(path(record)));
+    put(",\"path\":", Value::Text(record.bare_path()));
     put(",\"protocol\":", Value::Text(record.protocol));
     put(",\"status\":", Value::Number(record.code.into()));
     put(",\"reason\":", Value::Text(record.reason.as_str()));
@@ -181,7 +176,7 @@ impl fmt::Display for Text<'_> {
         let record = self.record;
         let scheme = if record.tls { "https" } else { "http" };
         write!(f, "{} {} ", self.time, Escaped(record.method))?;
-        write!(f, "{scheme}://{}{} {}", Escaped(record.host), Escaped(path(record)), record.protocol)?;
+        write!(f, "{scheme}://{}{} {}", Escaped(record.host), Escaped(record.bare_path()), record.protocol)?;
         write!(f, " {}", record.code)?;
         if record.reason != Reason::None {
             write!(f, " {}", record.reason)?;

@@ -70,7 +70,7 @@ impl Traced {
         let mut attributes = vec![
             text("http.request.method", method.unwrap_or("_OTHER")),
             text("url.scheme", if record.tls { "https" } else { "http" }),
-            text("url.path", path(record)),
+            text("url.path", record.bare_path()),
             text("server.address", record.host),
             text("network.protocol.version", protocol_version(record)),
             text("transom.reason", record.reason.as_str()),
@@ -109,7 +109,7 @@ impl Traced {
             text("http.request.method", method.unwrap_or("_OTHER")),
             KeyValue::new("server.address", one.endpoint.ip().to_string()),
             KeyValue::new("server.port", i64::from(one.endpoint.port())),
-            KeyValue::new("url.full", format!("http://{}{}", one.endpoint, path(record))),
+            KeyValue::new("url.full", format!("http://{}{}", one.endpoint, record.bare_path())),
         ];
         if number > 0 {
             attributes.push(KeyValue::new("http.request.resend_count", i64::try_from(number).unwrap_or(i64::MAX)));
@@ -158,11 +158,6 @@ impl Traced {
 
 fn text(key: &'static str, value: &str) -> KeyValue {
     KeyValue::new(key, value.to_owned())
-}
-
-/// The path alone.
-fn path<'a>(record: &RequestRecord<'a>) -> &'a str {
-    record.path.split('?').next().unwrap_or_default()
 }
 
 fn protocol_version(record: &RequestRecord<'_>) -> &'static str {
