@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::protocols::http::v2::server::default_h2_options;
@@ -33,6 +33,11 @@ const MAX_TRIES: usize = 1024;
 /// How often a worker looks whether many of its connections have gone, and how many are many: each holds some 40 KiB.
 const LOOK: Duration = Duration::from_secs(2);
 const FEWER: usize = 32;
+
+/// How often it gives memory back after that, and for how long: Pingora's timers hold theirs until their time has come,
+/// also those of connections that have gone. What longer ones hold is little, one timer serves all of the same 10 ms.
+const AGAIN: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// How long before the end of a drain WebSockets are told of it: enough for them to part with their clients.
 const PARTING: Duration = Duration::from_secs(2);
@@ -129,7 +134,7 @@ async fn run(
         tasks: tasks.clone(),
         last_call: last_call.clone(),
     });
-    let mut crowd = Crowd { most: 0, tidy };
+    let mut crowd = Crowd::default();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -137,7 +142,9 @@ async fn run(
             biased;
             command = commands.recv() => command,
             _ = look.tick() => {
-                crowd.look(tasks.len());
+                if crowd.has_left_memory(tasks.len(), Instant::now()) {
+                    tidy();
+                }
                 continue;
             }
         };
@@ -173,21 +180,39 @@ async fn run(
     }
 }
 
-/// How many connections there were.
+/// How many connections there were, and since when there are many fewer.
+#[derive(Debug, Default)]
 struct Crowd {
     most: usize,
-    tidy: fn(),
+    gone: Option<Gone>,
+}
+
+/// When the last of a crowd went, and when memory was last given back.
+#[derive(Debug)]
+struct Gone {
+    at: Instant,
+    tidied: Instant,
 }
 
 impl Crowd {
-    /// Gives back what those that have gone since held: the allocator keeps what a thread frees for that thread, and
-    /// looks at it only when the thread next allocates much.
-    fn look(&mut self, now: usize) {
-        if now + FEWER <= self.most {
-            (self.tidy)();
-            self.most = now;
-        } else {
-            self.most = self.most.max(now);
+    /// Whether there is memory to give back of connections that have gone: the allocator keeps what a thread frees for
+    /// that thread, and looks at it only when the thread next allocates much.
+    fn has_left_memory(&mut self, count: usize, now: Instant) -> bool {
+        if count + FEWER <= self.most {
+            self.most = count;
+            self.gone = Some(Gone { at: now, tidied: now });
+            return true;
+        }
+        self.most = self.most.max(count);
+        match &mut self.gone {
+            Some(gone) if now >= gone.tidied + AGAIN => {
+                gone.tidied = now;
+                if now >= gone.at + LONGEST {
+                    self.gone = None;
+                }
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -221,4 +246,22 @@ fn http_proxy(
         .max_pending_accept_reset_streams(settings.h2_resets as usize);
     proxy.h2_options = Some(h2);
     proxy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_many_have_gone_and_when_their_timers_have() {
+        let begun = Instant::now();
+        let mut crowd = Crowd::default();
+        let mut given_back = |seconds, count| crowd.has_left_memory(count, begun + Duration::from_secs(seconds));
+        for (seconds, count) in [(0, 0), (2, 1000), (4, 990), (6, 969), (100, 969)] {
+            assert!(!given_back(seconds, count), "{count} after {seconds} s");
+        }
+        assert!(given_back(102, 968), "32 fewer than there were at most");
+        let again: Vec<u64> = (104..400).step_by(2).filter(|seconds| given_back(*seconds, 968)).collect();
+        assert_eq!(again, [132, 162, 192, 222]);
+    }
 }
