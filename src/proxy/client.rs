@@ -2,23 +2,25 @@
 //! forward is believed, of anybody else such headers are dropped before anything looks at them. Out goes the [`Client`],
 //! by which requests are logged, balanced and redirected, and what the upstream is told of it.
 
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::header::{AsHeaderName, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
-use pingora::http::RequestHeader;
 
-use super::listener::connection::Connection;
+use super::listener::connection::{Connection, address_field};
 use super::port::AddressRanges;
 use super::request_id::RequestId;
 use super::settings::Settings;
 use crate::router::normalise_host;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED_HOST: &str = "x-forwarded-host";
-const FORWARDED_PORT: &str = "x-forwarded-port";
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// How many fields an upstream may be told, so that the map grows once.
+const TOLD: usize = 8;
 
 /// Who a request is from, and how it came to the first gateway on its way that is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +37,11 @@ pub struct Client {
 
 impl Client {
     /// The client of a request. What nobody trustworthy says of one is removed from the header.
-    pub fn of(request: &mut RequestHeader, connection: &Connection, settings: &Settings) -> Client {
+    pub fn of(headers: &mut HeaderMap, connection: &Connection, settings: &Settings) -> Client {
         let known = Client { address: connection.peer, tls: connection.is_tls(), port: None, forwarder: None };
-        drop_claims(request, connection.forwards);
+        drop_claims(headers, connection.forwards);
         match settings.ports.get(&connection.port) {
-            Some(port) if connection.forwards => known.told(&request.headers, &port.forwarders),
+            Some(port) if connection.forwards => known.told(headers, &port.forwarders),
             _ => known,
         }
     }
@@ -49,7 +51,7 @@ impl Client {
         let https = scheme(headers);
         let tls = https.unwrap_or(self.tls);
         let default = if tls { 443 } else { 80 };
-        let port = sole(headers, FORWARDED_PORT).and_then(|port| port.parse().ok()).filter(|port| *port != 0);
+        let port = sole(headers, &FORWARDED_PORT).and_then(|port| port.parse().ok()).filter(|port| *port != 0);
         Client {
             address: walk(headers, self.address, trusted),
             tls,
@@ -59,35 +61,36 @@ impl Client {
         }
     }
 
-    /// Tells an upstream of the client. `port` is the port that clients were told.
-    ///
-    /// # Errors
-    /// Never for a request that was read; the types ask for it.
-    pub fn forward(&self, request: &mut RequestHeader, port: u16, id: &RequestId) -> pingora::Result<()> {
-        let client = address(self.address.ip());
-        let way = self.forwarder.map_or_else(|| client.clone(), |peer| lengthened(&request.headers, peer));
-        request.insert_header("X-Real-IP", client)?;
-        request.insert_header("X-Forwarded-For", way)?;
-        let told = self.forwarder.is_some() && sole(&request.headers, FORWARDED_HOST).is_some_and(is_host);
-        if let Some(host) = request.headers.get(HOST).filter(|_| !told).cloned() {
-            request.insert_header("X-Forwarded-Host", host)?;
+    /// Tells an upstream of the client. `port` is the port that clients were told, `peer` the address of the connection's
+    /// peer as text.
+    pub fn forward(&self, headers: &mut HeaderMap, port: u16, id: &RequestId, peer: &HeaderValue) {
+        headers.reserve(TOLD);
+        let (client, way) = match self.forwarder {
+            None => (peer.clone(), peer.clone()),
+            Some(_) => (address_field(self.address.ip()), lengthened(headers, peer)),
+        };
+        headers.insert(&REAL_IP, client);
+        headers.insert(&FORWARDED_FOR, way);
+        let told = self.forwarder.is_some() && sole(headers, &FORWARDED_HOST).is_some_and(is_host);
+        if let Some(host) = headers.get(HOST).filter(|_| !told).cloned() {
+            headers.insert(&FORWARDED_HOST, host);
         }
-        request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port.unwrap_or(port)))?;
-        if self.forwarder.is_none() || scheme(&request.headers).is_none() {
+        headers.insert(&FORWARDED_PORT, HeaderValue::from(self.port.unwrap_or(port)));
+        if self.forwarder.is_none() || scheme(headers).is_none() {
             let scheme = if self.tls { "https" } else { "http" };
-            request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
+            headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(scheme));
         }
-        id.forward(request)
+        id.forward(headers);
     }
 }
 
 /// Removes what a request says of the way it came; of one that is `trusted`, what is written in a way that some
 /// upstreams take for it (RFC 3875, 4.1.18: "-" and "_" are one there), and that no proxy writes.
-fn drop_claims(request: &mut RequestHeader, trusted: bool) {
+fn drop_claims(headers: &mut HeaderMap, trusted: bool) {
     let is_dropped = |name: &&HeaderName| is_claim(name.as_str()) && (!trusted || name.as_str().contains('_'));
-    let dropped: Vec<HeaderName> = request.headers.keys().filter(is_dropped).cloned().collect();
+    let dropped: Vec<HeaderName> = headers.keys().filter(is_dropped).cloned().collect();
     for name in &dropped {
-        request.remove_header(name);
+        headers.remove(name);
     }
 }
 
@@ -98,14 +101,17 @@ fn is_claim(name: &str) -> bool {
             && part.bytes().zip(claim.bytes()).all(|(one, other)| one == other || one == b'_' && other == b'-')
     };
     let begins = |claim: &str| name.get(..claim.len()).is_some_and(|part| same(part, claim));
-    begins("x-forwarded-") || same(name, "forwarded") || same(name, "x-real-ip") || same(name, RequestId::NAME)
+    begins("x-forwarded-")
+        || same(name, "forwarded")
+        || same(name, REAL_IP.as_str())
+        || same(name, RequestId::NAME.as_str())
 }
 
 /// The last address of the way that is not a trusted proxy's. Each proxy adds the address of whom it was asked by at
 /// the end, so that it is read from there, over all lines, as long as who says so is trusted; what is no address
 /// ends it.
 fn walk(headers: &HeaderMap, peer: SocketAddr, trusted: &AddressRanges) -> SocketAddr {
-    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    let lines = headers.get_all(&FORWARDED_FOR).iter().rev();
     let steps = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let mut client = peer;
     for step in steps.filter(|step| !step.is_empty()) {
@@ -135,26 +141,20 @@ pub fn read_address(text: &str) -> Option<SocketAddr> {
 }
 
 /// The way so far, in one line, and who is the last on it.
-fn lengthened(headers: &HeaderMap, peer: IpAddr) -> HeaderValue {
-    let lines = || headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).filter(|line| !line.is_empty());
-    let mut way = Vec::with_capacity(lines().map(|line| line.len() + 2).sum::<usize>() + 40);
+fn lengthened(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let lines = || headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).filter(|line| !line.is_empty());
+    let mut way = Vec::with_capacity(lines().map(|line| line.len() + 2).sum::<usize>() + peer.len());
     for line in lines() {
         way.extend_from_slice(line);
         way.extend_from_slice(b", ");
     }
-    way.extend_from_slice(address(peer).as_bytes());
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(way)).unwrap_or_else(|_| address(peer))
-}
-
-fn address(ip: IpAddr) -> HeaderValue {
-    let mut text = String::with_capacity(40);
-    let _ = write!(text, "{ip}");
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    way.extend_from_slice(peer.as_bytes());
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(way)).unwrap_or_else(|_| peer.clone())
 }
 
 /// Whether the client came by https, or by http, if that is told and nothing else.
 fn scheme(headers: &HeaderMap) -> Option<bool> {
-    let scheme = sole(headers, FORWARDED_PROTO)?;
+    let scheme = sole(headers, &FORWARDED_PROTO)?;
     let is = |word: &str| scheme.eq_ignore_ascii_case(word);
     if is("https") || is("wss") {
         Some(true)
@@ -180,19 +180,20 @@ pub fn sole(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn request(fields: &[(&'static str, &str)]) -> RequestHeader {
-        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        for (name, value) in fields {
-            request.append_header(*name, *value).unwrap();
-        }
-        request
+    fn request(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
     }
 
-    fn fields(request: &RequestHeader) -> Vec<String> {
+    fn fields(headers: &HeaderMap) -> Vec<String> {
         let mut fields: Vec<_> =
-            request.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         fields.sort();
         fields
+    }
+
+    fn forward(client: Client, asked: &mut HeaderMap, port: u16) {
+        let peer = address_field(client.forwarder.unwrap_or(client.address.ip()));
+        client.forward(asked, port, &RequestId::default(), &peer);
     }
 
     fn trusted() -> AddressRanges {
@@ -219,7 +220,7 @@ mod tests {
         drop_claims(&mut asked, false);
         assert_eq!(fields(&asked), ["host: a.com:8080", "x-forwardedfor: kept"]);
         let client = Client { tls: true, ..known("192.0.2.1") };
-        client.forward(&mut asked, 443, &RequestId::default()).unwrap();
+        forward(client, &mut asked, 443);
         let expected = [
             "host: a.com:8080",
             "x-forwarded-for: 192.0.2.1",
@@ -247,10 +248,10 @@ mod tests {
             ("x-real-ip", "6.6.6.6"),
         ]);
         drop_claims(&mut asked, true);
-        let client = known("10.0.0.1").told(&asked.headers, &trusted());
+        let client = known("10.0.0.1").told(&asked, &trusted());
         assert_eq!(client.address, "192.0.2.1:0".parse().unwrap());
         assert_eq!((client.tls, client.port), (true, Some(8443)));
-        client.forward(&mut asked, 80, &RequestId::default()).unwrap();
+        forward(client, &mut asked, 80);
         let expected = [
             "forwarded: for=192.0.2.1",
             "host: internal.example",
@@ -272,8 +273,8 @@ mod tests {
             [("x-forwarded-proto", ""), ("x-forwarded-port", "65536"), ("x-forwarded-host", "a, b")],
         ] {
             let mut asked = request(&[&told[..], &[("host", "a.com")]].concat());
-            let client = known("10.0.0.1").told(&asked.headers, &trusted());
-            client.forward(&mut asked, 80, &RequestId::default()).unwrap();
+            let client = known("10.0.0.1").told(&asked, &trusted());
+            forward(client, &mut asked, 80);
             let expected = [
                 "host: a.com",
                 "x-forwarded-for: 10.0.0.1",
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_port_of_another_scheme_is_the_usual_one_unless_told() {
-        let port = |told: &[(&'static str, &str)]| known("10.0.0.1").told(&request(told).headers, &trusted()).port;
+        let port = |told: &[(&'static str, &str)]| known("10.0.0.1").told(&request(told), &trusted()).port;
         assert_eq!(port(&[("x-forwarded-proto", "https")]), Some(443));
         assert_eq!(port(&[("x-forwarded-proto", "WSS"), ("x-forwarded-port", "8443")]), Some(8443));
         assert_eq!(port(&[("x-forwarded-proto", "http")]), None);
@@ -323,7 +324,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+                headers.append(&FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
             }
             let found = walk(&headers, "10.0.0.1:4711".parse().unwrap(), &trusted());
             assert_eq!(found, client.parse().unwrap(), "{lines:?}");

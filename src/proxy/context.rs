@@ -14,7 +14,7 @@ use super::record::Unrecorded;
 use super::request_id::RequestId;
 use super::serving::{ListenerIndex, View, WorkerState};
 use super::settings::Settings;
-use super::upstream::Choice;
+use super::upstream::{Choice, headers};
 use crate::snapshot::filter::{Cors, Mirror};
 use crate::snapshot::{Action, Filter, Filters, Listener, Retry, Rule, RuleIndex, Target, Timeouts};
 use crate::telemetry::{ListenerLabels, Reason, Recorder, RouteLabels, Traced};
@@ -99,17 +99,20 @@ impl RequestContext {
     }
 
     /// Notes who it is from, and under which id it goes on.
+    ///
+    /// # Errors
+    /// Never; the types ask for it.
     pub fn meet(
         &mut self,
         request: &mut RequestHeader,
         connection: &Connection,
         settings: &Settings,
         state: &WorkerState,
-    ) -> Client {
-        let client = Client::of(request, connection, settings);
+    ) -> pingora::Result<Client> {
+        let client = headers::edit(request, |fields| Client::of(fields, connection, settings))?;
         self.client = Some(client);
         self.request_id = RequestId::of(&request.headers, || state.random());
-        client
+        Ok(client)
     }
 
     /// Bounds in time of the rule that matched.

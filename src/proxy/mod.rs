@@ -72,16 +72,17 @@ pub struct GatewayProxy {
 
 #[async_trait]
 impl ProxyHttp for GatewayProxy {
-    type CTX = RequestContext;
+    // Boxed: Pingora moves it twice, and has room for each place in the future that it copies for each request.
+    type CTX = Box<RequestContext>;
 
-    fn new_ctx(&self) -> RequestContext {
-        RequestContext::new(self.recorder.clone())
+    fn new_ctx(&self) -> Box<RequestContext> {
+        Box::new(RequestContext::new(self.recorder.clone()))
     }
 
     /// No modules: compression and gRPC-web are not ours to add.
     fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> pingora::Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> pingora::Result<bool> {
         let connection = connection(session)?.clone();
         connection.enter(Phase::Request);
         if session.is_body_empty() {
@@ -92,7 +93,7 @@ impl ProxyHttp for GatewayProxy {
             context.traced = self.recorder.tracer().and_then(|tracer| tracer.begin(&session.req_header().headers));
             let raw = framing::raw(session);
             let checked = framing::check(raw.as_deref(), session.req_header(), &self.settings);
-            let client = context.meet(session.req_header_mut(), &connection, &self.settings, &self.state);
+            let client = context.meet(session.req_header_mut(), &connection, &self.settings, &self.state)?;
             let request = session.req_header_mut();
             Ok(checked.and_then(|()| request::admit(request, &connection, client, &self.state, context)))
         })?;
@@ -108,11 +109,7 @@ impl ProxyHttp for GatewayProxy {
         }
     }
 
-    async fn upstream_peer(
-        &self,
-        session: &mut Session,
-        context: &mut RequestContext,
-    ) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Self::CTX) -> pingora::Result<Box<HttpPeer>> {
         contain_all(attempt::begin(self, session, context)).await
     }
 
@@ -120,7 +117,7 @@ impl ProxyHttp for GatewayProxy {
         &self,
         session: &mut Session,
         _: &HttpPeer,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let again = contain(|| {
@@ -140,7 +137,7 @@ impl ProxyHttp for GatewayProxy {
         _: &HttpPeer,
         socket: RawFd,
         digest: Option<&Digest>,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         contain(|| {
             if let Some(choice) = context.choice() {
@@ -154,21 +151,25 @@ impl ProxyHttp for GatewayProxy {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         contain(|| {
             let connection = connection(session)?;
             let listener = context.matched.as_ref().and_then(Matched::listener);
             let client = context.client.ok_or_else(|| Error::explain(ErrorType::InternalError, "nobody's request"))?;
             let upstream = context.forwarding.as_ref().map(|forwarding| forwarding.upstream.protocol());
-            if upstream != Some(UpstreamProtocol::H2c) {
-                headers::strip_request(request, session.req_header().version)?;
-            }
-            client.forward(request, listener.map_or(connection.port, |listener| listener.port), &context.request_id)?;
-            if let Some(traced) = &context.traced {
-                headers::trace(request, traced)?;
-            }
-            headers::name_host(request, session.server_addr().and_then(|address| address.as_inet()).copied())?;
+            let port = listener.map_or(connection.port, |listener| listener.port);
+            headers::edit(request, |fields| -> pingora::Result<()> {
+                if upstream != Some(UpstreamProtocol::H2c) {
+                    headers::strip_request(fields, session.req_header().version)?;
+                }
+                client.forward(fields, port, &context.request_id, &connection.peer_field);
+                if let Some(traced) = &context.traced {
+                    headers::trace(fields, traced);
+                }
+                headers::name_host(fields, session.server_addr().and_then(|address| address.as_inet()).copied());
+                Ok(())
+            })??;
             if let Some(matched) = &context.matched {
                 let content = if session.is_body_empty() { Content::None } else { Content::Body };
                 let source = Source { received: session.req_header(), request, client: client.address.ip(), content };
@@ -184,7 +185,7 @@ impl ProxyHttp for GatewayProxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         if self.settings.body_limit.is_some_and(|limit| session.body_bytes_read() as u64 > limit) {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "a body beyond its limit").into_down());
@@ -201,7 +202,7 @@ impl ProxyHttp for GatewayProxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         contain(|| attempt::answered(self, session, response, context))
     }
@@ -211,7 +212,7 @@ impl ProxyHttp for GatewayProxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
         if let Some(forwarding) = &mut context.forwarding {
             forwarding.heard();
@@ -224,7 +225,7 @@ impl ProxyHttp for GatewayProxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         contain(|| {
             headers::answer(response, session.req_header())?;
@@ -248,7 +249,7 @@ impl ProxyHttp for GatewayProxy {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        context: &mut RequestContext,
+        context: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         let again = contain(|| Ok(attempt::broke_off(self, session, context, &error, reused)));
@@ -256,7 +257,7 @@ impl ProxyHttp for GatewayProxy {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Self::CTX) -> FailToProxy {
         let failure = context.failure.take().unwrap_or_else(|| error::classify(error));
         let failure = attempt::exhausted(failure, context.forwarding.as_ref());
         context.reason = failure.reason;
@@ -281,7 +282,7 @@ impl ProxyHttp for GatewayProxy {
         FailToProxy { error_code: failure.status.unwrap_or(0), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut RequestContext) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Self::CTX) {
         deadline::disarm();
         if let Some(forwarding) = &mut context.forwarding {
             forwarding.done();
@@ -293,14 +294,14 @@ impl ProxyHttp for GatewayProxy {
     }
 
     /// What failed is in the request's record; Pingora need not log it again.
-    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &RequestContext,
+        _: &Self::CTX,
         _: &Error,
         _: pingora_proxy::ProxyWarnLogContext,
     ) -> bool {

@@ -1,8 +1,7 @@
 //! The id of a request, by which the lines of several logs are told to be of one: that of a peer that is trusted to
 //! forward, if it makes sense, else a random one. It goes upstream and into the access log.
 
-use http::{HeaderMap, HeaderValue};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::client::sole;
 use super::upstream::Ticket;
@@ -26,7 +25,7 @@ pub enum RequestId {
 
 impl RequestId {
     /// The header that carries it.
-    pub const NAME: &str = "x-request-id";
+    pub const NAME: HeaderName = HeaderName::from_static("x-request-id");
 
     /// The one that the request has by now, if it is short and visible, else a new one.
     pub fn of(headers: &HeaderMap, random: impl Fn() -> Ticket) -> RequestId {
@@ -38,16 +37,12 @@ impl RequestId {
     }
 
     /// Tells an upstream.
-    ///
-    /// # Errors
-    /// Never; the types ask for it.
-    pub fn forward(&self, request: &mut RequestHeader) -> pingora::Result<()> {
-        match self {
-            RequestId::Missing | RequestId::Kept(_) => Ok(()), // it is in the request
-            RequestId::Made(text) => {
-                let id = HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-                request.insert_header(RequestId::NAME, id)
-            }
+    pub fn forward(&self, headers: &mut HeaderMap) {
+        // any other is in the request
+        if let RequestId::Made(text) = self
+            && let Ok(id) = HeaderValue::from_bytes(text)
+        {
+            headers.insert(RequestId::NAME, id);
         }
     }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -57,11 +58,24 @@ pub struct World {
     _space: tempfile::TempDir,
 }
 
-/// Slow clients at work.
+/// Slow clients at work, in a thread of their own.
 pub struct Crowd {
     stop: CancellationToken,
-    tasks: TaskTracker,
+    thread: JoinHandle<()>,
     connected: Arc<AtomicUsize>,
+}
+
+/// Runs in a thread of its own: what is measured is how the gateway treats normal clients, and not how one thread of the
+/// test treats them and thousands of slow ones. `last`: after all that has work to do, for the same reason.
+fn apart<F: Future<Output = ()>>(last: bool, begin: impl FnOnce() -> F + Send + 'static) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        if last {
+            // of this thread alone
+            rustix::process::setpriority_process(None, 19).expect("a lower priority");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(begin());
+    })
 }
 
 /// Lets this process, and the gateway that it starts, have as many descriptors as the system allows; how many.
@@ -75,12 +89,12 @@ pub fn raise_descriptors() -> u64 {
 impl World {
     /// Starts both. The gateway has two workers.
     pub async fn start() -> World {
-        let upstream = start_upstream().await;
+        let (upstream, slow) = (start_upstream(false), start_upstream(true));
         let space = tempfile::tempdir().expect("temporary folder");
         let folder = space.path().join("manifests");
         fs::create_dir(&folder).expect("folder");
         let (http, https) = (free_port(), free_port());
-        fs::write(folder.join("world.yaml"), manifest(http, https, upstream)).expect("written");
+        fs::write(folder.join("world.yaml"), manifest(http, https, upstream, slow)).expect("written");
         let transom =
             Transom::start(&folder, &["--workers", "2", "--max-connections", "15000"]).ready(Duration::from_secs(60));
         let on = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -106,54 +120,56 @@ impl World {
     /// Normal load for a while: four clients, each of which asks again every 5 ms. The 50th and 99th percentile.
     pub async fn load(&self, time: Duration) -> (Duration, Duration) {
         let http = self.http;
-        // A thread of its own: it is the gateway that may be slow, and not this client.
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async move {
-                let clients: Vec<_> = (0..4).map(|_| tokio::spawn(normal_client(http, time))).collect();
-                let mut times = Vec::new();
-                for client in clients {
-                    times.extend(client.await.expect("a client"));
-                }
-                times.sort_unstable();
-                (times[times.len() / 2], times[times.len() * 99 / 100])
-            })
+        let (sender, times) = tokio::sync::oneshot::channel();
+        apart(false, move || async move {
+            let clients: Vec<_> = (0..4).map(|_| tokio::spawn(normal_client(http, time))).collect();
+            let mut times = Vec::new();
+            for client in clients {
+                times.extend(client.await.expect("a client"));
+            }
+            times.sort_unstable();
+            sender.send((times[times.len() / 2], times[times.len() * 99 / 100])).expect("somebody who waits");
         });
-        tokio::task::spawn_blocking(|| thread.join().expect("normal load")).await.expect("joined")
+        times.await.expect("normal load")
     }
 
     /// Slow clients, so many of each kind. One that is ended by the gateway comes again.
     pub async fn crowd(&self, kinds: &[Kind], each: usize) -> Crowd {
-        let crowd = Crowd { stop: CancellationToken::new(), tasks: TaskTracker::new(), connected: Arc::default() };
-        for (at, kind) in kinds.iter().enumerate() {
-            let to = if *kind == Kind::Handshake { self.https } else { self.http };
-            for number in 0..each {
-                let (kind, connected) = (*kind, crowd.connected.clone());
+        let (stop, connected) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let (http, https) = (self.http, self.https);
+        let (kinds, ended, counted) = (kinds.to_vec(), stop.clone(), connected.clone());
+        let count = kinds.len() * each;
+        let thread = apart(true, move || async move {
+            let tasks = TaskTracker::new();
+            for (at, kind) in kinds.into_iter().enumerate() {
+                let to = if kind == Kind::Handshake { https } else { http };
                 // Not all from one address: its ports would run out.
                 let from = SocketAddr::from(([127, 0, u8::try_from(at + 1).expect("few kinds"), 1], 0));
-                let stop = crowd.stop.clone();
-                crowd.tasks.spawn(async move {
-                    let slow = async {
-                        sleep(Duration::from_millis(number as u64 % 1000)).await; // nor all in one moment
-                        loop {
-                            let Ok(tcp) = connect(from, to).await else {
-                                sleep(Duration::from_secs(1)).await;
-                                continue;
-                            };
-                            connected.fetch_add(1, Ordering::Relaxed);
-                            be_slow(kind, tcp).await;
-                            connected.fetch_sub(1, Ordering::Relaxed);
-                        }
-                    };
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = slow => {}
-                    }
-                });
+                for number in 0..each {
+                    let slow = come_again(kind, number, from, to, counted.clone());
+                    tasks.spawn(ended.clone().run_until_cancelled_owned(slow));
+                }
             }
-        }
-        crowd.wait(kinds.len() * each).await;
+            tasks.close();
+            tasks.wait().await;
+        });
+        let crowd = Crowd { stop, thread, connected };
+        crowd.wait(count).await;
         crowd
+    }
+}
+
+/// A slow client that comes again when the gateway has had enough.
+async fn come_again(kind: Kind, number: usize, from: SocketAddr, to: SocketAddr, connected: Arc<AtomicUsize>) {
+    sleep(Duration::from_millis(number as u64 % 1000)).await; // not all in one moment
+    loop {
+        let Ok(tcp) = connect(from, to).await else {
+            sleep(Duration::from_secs(1)).await;
+            continue;
+        };
+        connected.fetch_add(1, Ordering::Relaxed);
+        be_slow(kind, tcp).await;
+        connected.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -175,8 +191,7 @@ impl Crowd {
     /// Ends them all.
     pub async fn leave(self) {
         self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        tokio::task::spawn_blocking(|| self.thread.join().expect("slow clients")).await.expect("joined");
     }
 }
 
@@ -299,7 +314,7 @@ pub async fn idle_h2(http: SocketAddr, count: usize) -> Vec<h2::client::SendRequ
 }
 
 /// Answers `ok`; `/big` with 8 MiB; `/slow` once the body has come.
-async fn start_upstream() -> SocketAddr {
+fn start_upstream(last: bool) -> SocketAddr {
     static BIG: [u8; 8 << 20] = [b'x'; 8 << 20];
     async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let body = match request.uri().path() {
@@ -313,13 +328,14 @@ async fn start_upstream() -> SocketAddr {
         };
         Ok(Response::new(Full::new(body)))
     }
-    let socket = TcpSocket::new_v4().expect("a socket");
-    // The kernel's memory for all sockets is what would run out, and this end of it is not the gateway's.
-    socket.set_send_buffer_size(64 * 1024).expect("a size");
-    socket.bind(([127, 0, 0, 1], 0).into()).expect("loopback");
-    let listener = socket.listen(4096).expect("loopback");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(async move {
+    let (sender, address) = std::sync::mpsc::channel();
+    apart(last, move || async move {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // The kernel's memory for all sockets is what would run out, and this end of it is not the gateway's.
+        socket.set_send_buffer_size(64 * 1024).expect("a size");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("loopback");
+        let listener = socket.listen(4096).expect("loopback");
+        sender.send(listener.local_addr().expect("bound")).expect("somebody who waits");
         while let Ok((tcp, _)) = listener.accept().await {
             let _ = tcp.set_nodelay(true);
             tokio::spawn(async move {
@@ -329,11 +345,28 @@ async fn start_upstream() -> SocketAddr {
             });
         }
     });
-    address
+    address.recv().expect("an upstream")
 }
 
-fn manifest(http: u16, https: u16, upstream: SocketAddr) -> String {
-    let port = upstream.port();
+fn manifest(http: u16, https: u16, upstream: SocketAddr, slow: SocketAddr) -> String {
+    let service = |name: &str, port: u16| {
+        format!(
+            "\
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: default}}
+spec: {{ports: [{{name: web, port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, namespace: default, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
+ports: [{{name: web, port: {port}, protocol: TCP}}]
+"
+        )
+    };
+    let (web, slow) = (service("web", upstream.port()), service("slow", slow.port()));
     format!(
         "\
 apiVersion: gateway.networking.k8s.io/v1
@@ -355,24 +388,17 @@ apiVersion: v1
 kind: Secret
 metadata: {{name: cert, namespace: default, annotations: {{transom.dev/self-signed: a.com}}}}
 ---
-apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: default}}
-spec: {{ports: [{{name: web, port: 80}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: web-1, namespace: default, labels: {{kubernetes.io/service-name: web}}}}
-addressType: IPv4
-endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
-ports: [{{name: web, port: {port}, protocol: TCP}}]
----
+{web}---
+{slow}---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{name: all, namespace: default}}
 spec:
   parentRefs: [{{name: edge}}]
-  rules: [{{backendRefs: [{{name: web, port: 80}}]}}]
+  rules:
+  - {{backendRefs: [{{name: web, port: 80}}]}}
+  - matches: [{{path: {{type: Exact, value: /big}}}}, {{path: {{type: Exact, value: /slow}}}}]
+    backendRefs: [{{name: slow, port: 80}}]
 "
     )
 }

@@ -4,6 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 
+use http::HeaderValue;
+
 use super::conduct::Breach;
 use crate::proxy::port::{PortSettings, Redirection};
 use crate::telemetry::{Counted, Doing};
@@ -15,6 +17,8 @@ pub struct Connection {
     pub bind: SocketAddr,
     /// The client, or who says to be a proxy before it; an IPv4 client is one on a socket of both families, too.
     pub peer: SocketAddr,
+    /// The address of the peer, as upstreams are told it with each request.
+    pub peer_field: HeaderValue,
     /// The port clients were told.
     pub port: u16,
     /// Whether the peer is believed what it says of the client.
@@ -82,13 +86,15 @@ impl Connection {
     /// A connection that was just accepted.
     #[must_use]
     pub fn new(bind: SocketAddr, peer: SocketAddr, security: Security) -> Self {
+        let peer = match peer.ip().to_canonical() {
+            // Of `::ffff:192.0.2.1` nobody's log analysis or allow list knows anything.
+            v4 @ IpAddr::V4(_) => SocketAddr::new(v4, peer.port()),
+            IpAddr::V6(_) => peer,
+        };
         Connection {
             bind,
-            peer: match peer.ip().to_canonical() {
-                // Of `::ffff:192.0.2.1` nobody's log analysis or allow list knows anything.
-                v4 @ IpAddr::V4(_) => SocketAddr::new(v4, peer.port()),
-                IpAddr::V6(_) => peer,
-            },
+            peer,
+            peer_field: address_field(peer.ip()),
             port: bind.port(),
             forwards: false,
             redirection: None,
@@ -282,6 +288,11 @@ impl Connection {
     pub fn is_tls(&self) -> bool {
         matches!(self.security, Security::Tls { .. })
     }
+}
+
+/// An address as the value of a field.
+pub fn address_field(ip: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]
