@@ -271,14 +271,10 @@ fn bare(endpoint: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Allocations of our own for a request before there were filters, timeouts, retries and policies: this very test
-/// measured 102 at commit 51e97c8, 77 of them bare Pingora's (5,902 bytes beyond Pingora's 107,464). After all of
-/// them were in: 25 as well (7,934 bytes; a request's context and the futures of its phases have grown, and are
-/// allocated as often as before).
-const BEFORE: i64 = 25;
-/// And since for the request id, a header that each upstream is sent: its name, that name once more for Pingora's map of
-/// how names are written, and its value.
-const REQUEST_ID: i64 = 3;
+/// Allocations of our own for a request to a rule without filters, beyond the 77 (107,464 bytes) of bare Pingora. Before
+/// there were filters, timeouts, retries and policies it was 25 (commit 51e97c8), with the request id 28; most were those of
+/// Pingora's second map of header names.
+const OURS: i64 = 7;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_without_filters_costs_no_more_allocations_than_before_there_were_filters() {
@@ -286,7 +282,7 @@ async fn a_rule_without_filters_costs_no_more_allocations_than_before_there_were
     let bare = cost(bare(endpoint), &BARE);
     println!("{:24} {bare:?}", "bare Pingora");
     let plain = ours("no filter", endpoint, bare, |_| {}).await;
-    assert!(plain.allocations <= BEFORE + REQUEST_ID, "{plain:?}");
+    assert!(plain.allocations <= OURS, "{plain:?}");
 
     // What is used has its price, which is told and not judged.
     let seconds = |seconds| Some(Duration::from_secs(seconds));

@@ -36,7 +36,7 @@ const FEWER: usize = 32;
 
 /// How often it gives memory back after that, and for how long: Pingora's timers hold theirs until their time has come,
 /// also those of connections that have gone. What longer ones hold is little, one timer serves all of the same 10 ms.
-const AGAIN: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(20);
 const LONGEST: Duration = Duration::from_mins(2);
 
 /// How long before the end of a drain WebSockets are told of it: enough for them to part with their clients.
@@ -262,6 +262,6 @@ mod tests {
         }
         assert!(given_back(102, 968), "32 fewer than there were at most");
         let again: Vec<u64> = (104..400).step_by(2).filter(|seconds| given_back(*seconds, 968)).collect();
-        assert_eq!(again, [132, 162, 192, 222]);
+        assert_eq!(again, [122, 142, 162, 182, 202, 222]);
     }
 }
