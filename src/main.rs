@@ -59,9 +59,8 @@ fn main() -> ExitCode {
     cli::main(std::env::args_os(), |config, sources| app::run(config, sources, give_memory_back))
 }
 
-/// Gives freed memory back to the system at once. mimalloc waits a second for that, in which a few edits of a large
-/// configuration pile up. It is not told to wait less: what the data workers free and take again would be given back
-/// and faulted in all the time, four times in ten requests with 10 ms.
+/// Gives freed memory back to the system at once. mimalloc does so when the thread next allocates much: a few edits of a
+/// large configuration would pile up, and what a crowd of clients held would stay.
 #[allow(unsafe_code, reason = "the one call of the crate that Rust cannot check: it takes a flag and keeps nothing")]
 fn give_memory_back() {
     // SAFETY: any thread may call it at any time (mimalloc.h).
