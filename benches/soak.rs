@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     // here, a client's end of each, and an upstream's of two kinds
     let each = asked.min((descriptors - 500) / 8);
     println!("slow clients: {each} of each kind for {time:?} ({asked} asked for, {descriptors} descriptors)");
-    println!("kinds: {:?}; normal load: 4 clients, one request every 5 ms each; 2 workers", Kind::ALL);
+    println!(
+        "kinds: {:?}; normal load: 4 clients, one request every 5 ms each; 2 workers; slow clients have the time nobody else wants",
+        Kind::ALL
+    );
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let fine = runtime.block_on(async {

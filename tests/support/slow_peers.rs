@@ -66,16 +66,25 @@ pub struct Crowd {
 }
 
 /// Runs in a thread of its own: what is measured is how the gateway treats normal clients, and not how one thread of the
-/// test treats them and thousands of slow ones. `last`: after all that has work to do, for the same reason.
-fn apart<F: Future<Output = ()>>(last: bool, begin: impl FnOnce() -> F + Send + 'static) -> JoinHandle<()> {
+/// test treats them and thousands of slow ones. `idle`: with the time that nobody else wants, as if on another machine.
+fn apart<F: Future<Output = ()>>(idle: bool, begin: impl FnOnce() -> F + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        if last {
-            // of this thread alone
-            rustix::process::setpriority_process(None, 19).expect("a lower priority");
+        if idle {
+            take_only_idle_time();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(begin());
     })
+}
+
+/// For this thread alone. A lower priority would not do: the scheduler lets any thread finish its slice of some
+/// milliseconds, in which a normal client would wait.
+#[allow(unsafe_code, reason = "there is no safe way to ask for it")]
+fn take_only_idle_time() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: reads the parameters, and sets nothing but the policy of the thread that calls it
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Lets this process, and the gateway that it starts, have as many descriptors as the system allows; how many.
@@ -314,7 +323,7 @@ pub async fn idle_h2(http: SocketAddr, count: usize) -> Vec<h2::client::SendRequ
 }
 
 /// Answers `ok`; `/big` with 8 MiB; `/slow` once the body has come.
-fn start_upstream(last: bool) -> SocketAddr {
+fn start_upstream(idle: bool) -> SocketAddr {
     static BIG: [u8; 8 << 20] = [b'x'; 8 << 20];
     async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let body = match request.uri().path() {
@@ -329,7 +338,7 @@ fn start_upstream(last: bool) -> SocketAddr {
         Ok(Response::new(Full::new(body)))
     }
     let (sender, address) = std::sync::mpsc::channel();
-    apart(last, move || async move {
+    apart(idle, move || async move {
         let socket = TcpSocket::new_v4().expect("a socket");
         // The kernel's memory for all sockets is what would run out, and this end of it is not the gateway's.
         socket.set_send_buffer_size(64 * 1024).expect("a size");
