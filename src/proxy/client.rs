@@ -31,14 +31,14 @@ pub struct Client {
     pub tls: bool,
     /// The port that the client reached, if a trusted peer tells another one than ours.
     pub port: Option<u16>,
-    /// The peer, if it is trusted to forward.
-    forwarder: Option<IpAddr>,
+    /// Whether the peer is trusted to forward.
+    forwarded: bool,
 }
 
 impl Client {
     /// The client of a request. What nobody trustworthy says of one is removed from the header.
     pub fn of(headers: &mut HeaderMap, connection: &Connection, settings: &Settings) -> Client {
-        let known = Client { address: connection.peer, tls: connection.is_tls(), port: None, forwarder: None };
+        let known = Client { address: connection.peer, tls: connection.is_tls(), port: None, forwarded: false };
         drop_claims(headers, connection.forwards);
         match settings.ports.get(&connection.port) {
             Some(port) if connection.forwards => known.told(headers, &port.forwarders),
@@ -57,7 +57,7 @@ impl Client {
             tls,
             // our own is that of the other scheme
             port: port.or((tls != self.tls).then_some(default)),
-            forwarder: Some(self.address.ip()),
+            forwarded: true,
         }
     }
 
@@ -65,18 +65,19 @@ impl Client {
     /// peer as text.
     pub fn forward(&self, headers: &mut HeaderMap, port: u16, id: &RequestId, peer: &HeaderValue) {
         headers.reserve(TOLD);
-        let (client, way) = match self.forwarder {
-            None => (peer.clone(), peer.clone()),
-            Some(_) => (address_field(self.address.ip()), lengthened(headers, peer)),
+        let (client, way) = if self.forwarded {
+            (address_field(self.address.ip()), lengthened(headers, peer))
+        } else {
+            (peer.clone(), peer.clone())
         };
         headers.insert(&REAL_IP, client);
         headers.insert(&FORWARDED_FOR, way);
-        let told = self.forwarder.is_some() && sole(headers, &FORWARDED_HOST).is_some_and(is_host);
+        let told = self.forwarded && sole(headers, &FORWARDED_HOST).is_some_and(is_host);
         if let Some(host) = headers.get(HOST).filter(|_| !told).cloned() {
             headers.insert(&FORWARDED_HOST, host);
         }
         headers.insert(&FORWARDED_PORT, HeaderValue::from(self.port.unwrap_or(port)));
-        if self.forwarder.is_none() || scheme(headers).is_none() {
+        if !self.forwarded || scheme(headers).is_none() {
             let scheme = if self.tls { "https" } else { "http" };
             headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(scheme));
         }
@@ -191,9 +192,8 @@ mod tests {
         fields
     }
 
-    fn forward(client: Client, asked: &mut HeaderMap, port: u16) {
-        let peer = address_field(client.forwarder.unwrap_or(client.address.ip()));
-        client.forward(asked, port, &RequestId::default(), &peer);
+    fn forward(client: Client, peer: &'static str, asked: &mut HeaderMap, port: u16) {
+        client.forward(asked, port, &RequestId::default(), &HeaderValue::from_static(peer));
     }
 
     fn trusted() -> AddressRanges {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn known(peer: &str) -> Client {
-        Client { address: SocketAddr::new(peer.parse().unwrap(), 4711), tls: false, port: None, forwarder: None }
+        Client { address: SocketAddr::new(peer.parse().unwrap(), 4711), tls: false, port: None, forwarded: false }
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         drop_claims(&mut asked, false);
         assert_eq!(fields(&asked), ["host: a.com:8080", "x-forwardedfor: kept"]);
         let client = Client { tls: true, ..known("192.0.2.1") };
-        forward(client, &mut asked, 443);
+        forward(client, "192.0.2.1", &mut asked, 443);
         let expected = [
             "host: a.com:8080",
             "x-forwarded-for: 192.0.2.1",
@@ -251,7 +251,7 @@ mod tests {
         let client = known("10.0.0.1").told(&asked, &trusted());
         assert_eq!(client.address, "192.0.2.1:0".parse().unwrap());
         assert_eq!((client.tls, client.port), (true, Some(8443)));
-        forward(client, &mut asked, 80);
+        forward(client, "10.0.0.1", &mut asked, 80);
         let expected = [
             "forwarded: for=192.0.2.1",
             "host: internal.example",
@@ -274,7 +274,7 @@ mod tests {
         ] {
             let mut asked = request(&[&told[..], &[("host", "a.com")]].concat());
             let client = known("10.0.0.1").told(&asked, &trusted());
-            forward(client, &mut asked, 80);
+            forward(client, "10.0.0.1", &mut asked, 80);
             let expected = [
                 "host: a.com",
                 "x-forwarded-for: 10.0.0.1",

@@ -72,7 +72,7 @@ pub struct GatewayProxy {
 
 #[async_trait]
 impl ProxyHttp for GatewayProxy {
-    // Boxed: Pingora moves it twice, and has room for each place in the future that it copies for each request.
+    // Boxed: Pingora moves it twice, and the future that it copies for each request has room for it in each place.
     type CTX = Box<RequestContext>;
 
     fn new_ctx(&self) -> Box<RequestContext> {

