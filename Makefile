@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR ?= auto
 # a test may fail by panicking and be plain; src/ may not
 IN_TESTS := -A clippy::pedantic -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing
 
-.PHONY: help deps run test lint fmt bench bench-compare soak check-upstream schema fuzz chart metrics-doc image cluster-up cluster-down cluster-test \
+.PHONY: help deps run release test lint fmt bench bench-compare soak check-upstream schema fuzz chart metrics-doc image cluster-up cluster-down cluster-test \
 	conformance clean
 
 help: ## this list
@@ -20,6 +20,9 @@ deps: ## what cargo cannot bring: cmake, a C compiler, curl
 
 run: deps ## the quick start: a gateway, routes and backends in one process, no cluster (ARGS='-f FILE' for your own)
 	@$(CARGO) run --quiet -- run $(ARGS)
+
+release: deps ## target/bolt/transom: the release, laid out for the processor by what it is seen to run (as root, Debian)
+	@tools/release.sh
 
 test: deps ## every test; prints the counts
 	@tools/test.sh

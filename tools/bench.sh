@@ -4,8 +4,8 @@
 set -euo pipefail
 
 echo "machine: $(nproc) cores, $(awk -F': ' '/model name/{print $2; exit}' /proc/cpuinfo), $(uname -sr)"
-echo "compiler: $(rustc --version); profiles: bench (thin LTO) for criterion, release (fat LTO) for the binary"
+echo "compiler: $(rustc --version); profiles: bench (thin LTO) for criterion, that of `make release` for the binary"
 cargo bench --quiet --bench router -- ${FILTER:-}
 cargo bench --quiet --bench translate -- ${FILTER:-}
-cargo build --quiet --release
-BINARY_UNDER_TEST=target/release/transom cargo bench --quiet --bench start
+tools/release.sh
+BINARY_UNDER_TEST=target/bolt/transom cargo bench --quiet --bench start

@@ -8,8 +8,13 @@ cd "$(dirname "$0")/.."
 profile=${PROFILE:-conformance}
 out=target/image
 
-"${CARGO:-cargo}" build --quiet --profile "$profile" --bin transom
-program=${CARGO_TARGET_DIR:-target}/$profile/transom
+if [ "$profile" = release ]; then
+  tools/release.sh
+  program=target/bolt/transom
+else
+  "${CARGO:-cargo}" build --quiet --profile "$profile" --bin transom
+  program=${CARGO_TARGET_DIR:-target}/$profile/transom
+fi
 name=transom:$(sha256sum "$program" | cut -c 1-12)
 tools/image.py --out "$out/transom.tar" --name "$name" --name transom:dev --capability net_bind_service "$program"
 echo "$name" >"$out/name"

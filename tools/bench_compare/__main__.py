@@ -5,7 +5,6 @@ visits every proxy once, in changing order, and a ratio is taken within a round.
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -15,7 +14,7 @@ import time
 import instructions
 import page
 import proxies
-from machine import LOAD_CORE, PROXY_CORE, ROOT, SPACE, Unfit, describe, install, wait_until_idle
+from machine import CORES, LOAD_CORE, PACKAGES, PROXY_CORE, ROOT, SPACE, Unfit, describe, install, wait_until_idle
 from rows import ROWS
 from world import PLAIN, Upstreams, ask, verify
 
@@ -45,14 +44,16 @@ def main():
     is_asked = lambda name: asked is None or name in asked
     chosen = [one for one in proxies.ALL if options.proxies == "all" or one.name in options.proxies.split(";")]
     rows = [row for row in ROWS if is_asked(row.name)]
-    if len(os.sched_getaffinity(0)) < 2:
+    if len(CORES) < 2:
         raise Unfit("two cores are needed: one for the proxy, one for the load")
     SPACE.mkdir(parents=True, exist_ok=True)
-    install({one.program for one in chosen})
+    install({*PACKAGES, *(one.program for one in chosen)})
     if not options.no_build:
-        for profile in ["release", *(["profiling"] if is_asked("instructions") else [])]:
-            print(f"building profile {profile}", flush=True)
-            subprocess.run(["cargo", "build", "--quiet", "--profile", profile], cwd=ROOT, check=True)
+        print("building the release", flush=True)
+        subprocess.run([ROOT / "tools" / "release.sh"], cwd=ROOT, check=True)
+        if is_asked("instructions"):
+            print("building it with symbols", flush=True)
+            subprocess.run(["cargo", "build", "--quiet", "--profile", "profiling"], cwd=ROOT, check=True)
     measured = {
         "machine": describe(), "options": vars(options), "rows": [],
         "compiler": subprocess.run(["rustc", "--version"], stdout=subprocess.PIPE, text=True).stdout.strip(),

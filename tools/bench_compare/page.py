@@ -28,7 +28,7 @@ def head(measured):
     return f"""Written by `make bench-compare` (`tools/bench_compare`); run it on your own machine, the ratios are what travels.
 
 Machine: {measured['machine']}; others used {measured['others']:.0%} of it before the run{", which is too much for these figures to be trusted" if measured['others'] > options['idle'] else ""}.
-Build: profile `release` (fat LTO, one codegen unit, mimalloc), {measured['compiler']}.
+Build: `make release` (fat LTO, one codegen unit, mimalloc, code laid out by BOLT after a run), {measured['compiler']}.
 
 Each proxy runs with one worker, pinned to core 0 with all its threads and children; load generator and upstream (nginx, an
 answer of 1 KiB, connections kept) are pinned to core 1. {options['rounds']} rounds of {options['seconds']} s; each round visits every proxy once, in
@@ -86,7 +86,7 @@ def start(rows):
 
 def instructions(measured):
     lines = ["## Where it goes", "",
-             "Instructions of one request in user space, by callgrind (a build of the same profile with symbols; 4,000 requests",
+             "Instructions of one request in user space, by callgrind (a build of the same profile with symbols, not laid out; 4,000 requests",
              "after 1,000), by whose source they were written in. Copies of large values count one a byte.", ""]
     rows = measured["instructions"]
     whose = list(dict.fromkeys(name for row in rows for name in row["owners"]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from machine import LOAD_CORE, PROXY_CORE, ROOT, SPACE, Pinned, Unfit, free_port, program_path
 from world import certificate
 
-BINARY = Path(os.environ.get("TRANSOM", ROOT / "target" / "release" / "transom"))
+BINARY = Path(os.environ.get("TRANSOM", ROOT / "target" / "bolt" / "transom"))
 
 
 class Proxy:
