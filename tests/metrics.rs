@@ -171,7 +171,7 @@ fn series_of_a_deleted_route_go_and_begin_anew_if_it_comes_back() {
             recorder.record(&record(route, 200, Duration::ZERO));
         }
     }
-    telemetry.retain_series(|labels| &*labels.route != "gone");
+    telemetry.retain_series(|labels| labels.route != "gone");
     let after = samples(&telemetry);
     assert_eq!(after[&requests("kept", 200)], 5.0);
     assert!(after.keys().all(|name| !name.contains("gone")), "{after:?}");
@@ -197,11 +197,11 @@ fn removal_while_workers_count_loses_no_series_that_stays() {
             });
         }
         for _ in 0..200 {
-            telemetry.retain_series(|labels| &*labels.route == "kept");
+            telemetry.retain_series(|labels| labels.route == "kept");
             thread::yield_now();
         }
     });
-    telemetry.retain_series(|labels| &*labels.route == "kept");
+    telemetry.retain_series(|labels| labels.route == "kept");
     let samples = samples(&telemetry);
     assert_eq!(samples[&requests("kept", 200)], 6_000.0);
     assert!(samples.keys().all(|name| !name.contains("brief")));

@@ -132,9 +132,9 @@ impl Served {
     }
 
     /// No listener or no route is something that goes on to exist.
-    fn has(&self, labels: &SeriesLabels) -> bool {
+    fn has(&self, labels: &SeriesLabels<'_>) -> bool {
         let listener = (labels.gateway_namespace.to_string(), labels.gateway.to_string(), labels.listener.to_string());
-        let known = |names: &BTreeSet<String>| names.contains(labels.route.as_ref());
+        let known = |names: &BTreeSet<String>| names.contains(labels.route);
         (labels.gateway.is_empty() || self.listeners.contains(&listener))
             && (labels.route.is_empty()
                 || self.routes.get(&(labels.route_kind, labels.route_namespace.to_string())).is_some_and(known))

@@ -87,7 +87,7 @@ impl Telemetry {
     /// Drops every request series whose listener or route is gone: `still_exists` is asked once per series. Called
     /// by the controller's side after a snapshot; a request still in flight then may bring its series back, until
     /// the next call. An empty label stands for "none" and says nothing about existence.
-    pub fn retain_series(&self, still_exists: impl Fn(&SeriesLabels) -> bool) {
+    pub fn retain_series(&self, still_exists: impl Fn(&SeriesLabels<'_>) -> bool) {
         self.core.metrics.requests.retain(still_exists);
     }
 

@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 use http::HeaderMap;
 
 use super::access_log::LineWriter;
-use super::metrics::{ConnectionMeter, LabelsOf, MirrorMeter, RetryMetrics, Series, Shard};
+use super::metrics::{ConnectionMeter, MirrorMeter, RetryMetrics, Series, SeriesLabels, Shard};
 use super::{Core, RequestRecord, Tracer, UpstreamLabels, UpstreamSeries};
 
 /// Records the requests of one data worker.
@@ -153,7 +153,7 @@ impl Part {
         if let Some(overhead) = record.overhead() {
             self.shard.count_overhead(overhead);
         }
-        let labels = LabelsOf::record(record);
+        let labels = SeriesLabels::record(record);
         let hash = labels.hash_with(self.hashing.build_hasher());
         if let Some(series) = self.series.find(hash, |series| series.labels() == labels) {
             series.count(record.duration);
@@ -163,7 +163,7 @@ impl Part {
     }
 
     #[cold]
-    fn add(&mut self, labels: LabelsOf<'_>, hash: u64) -> Arc<Series> {
+    fn add(&mut self, labels: SeriesLabels<'_>, hash: u64) -> Arc<Series> {
         let series = Arc::new(Series::new(labels));
         self.shard.register(Arc::clone(&series));
         let hashing = &self.hashing;

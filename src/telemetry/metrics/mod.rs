@@ -56,7 +56,7 @@ pub use mirrors::{MirrorLabels, MirrorMeter, MirrorResult};
 pub(super) use requests::{Requests, Shard};
 pub use retries::{RetryCause, RetryMetrics, RetrySkip};
 pub use series::SeriesLabels;
-pub(super) use series::{LabelsOf, Series, add};
+pub(super) use series::{Series, add};
 pub(super) use spans::SpanCounts;
 pub(super) use upstream::Upstreams;
 pub use upstream::{AttemptResult, ConnectResult, EndpointCounts, UpstreamLabels, UpstreamSeries};

@@ -76,11 +76,11 @@ impl Requests {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(in crate::telemetry) fn retain(&self, still_exists: impl Fn(&SeriesLabels) -> bool) {
+    pub(in crate::telemetry) fn retain(&self, still_exists: impl Fn(&SeriesLabels<'_>) -> bool) {
         for shard in self.shards() {
             let mut removed = false;
             for series in shard.series() {
-                if !still_exists(&series.labels) {
+                if !still_exists(&series.labels()) {
                     series.mark_removed();
                     removed = true;
                 }
@@ -98,11 +98,11 @@ impl Requests {
         write_workers(out, &shards)?;
 
         let series: Vec<Arc<Series>> = shards.iter().flat_map(|shard| shard.series()).collect();
-        let mut totals: HashMap<&SeriesLabels, Totals> = HashMap::with_capacity(series.len());
+        let mut totals: HashMap<SeriesLabels<'_>, Totals> = HashMap::with_capacity(series.len());
         for one in &series {
-            totals.entry(&one.labels).or_default().add(&one.durations);
+            totals.entry(one.labels()).or_default().add(&one.durations);
         }
-        let mut totals: Vec<(&SeriesLabels, Totals)> = totals.into_iter().collect();
+        let mut totals: Vec<(SeriesLabels<'_>, Totals)> = totals.into_iter().collect();
         totals.sort_unstable_by_key(|(labels, _)| *labels);
         if totals.is_empty() {
             return Ok(());
@@ -179,14 +179,14 @@ fn write_workers(out: &mut dyn Write, shards: &[Arc<Shard>]) -> io::Result<()> {
     Ok(())
 }
 
-fn render(labels: &mut Labels, of: &SeriesLabels) {
+fn render(labels: &mut Labels, of: &SeriesLabels<'_>) {
     labels.clear();
-    labels.push("gateway_namespace", &of.gateway_namespace);
-    labels.push("gateway", &of.gateway);
-    labels.push("listener", &of.listener);
+    labels.push("gateway_namespace", of.gateway_namespace);
+    labels.push("gateway", of.gateway);
+    labels.push("listener", of.listener);
     labels.push("route_kind", of.route_kind);
-    labels.push("route_namespace", &of.route_namespace);
-    labels.push("route", &of.route);
+    labels.push("route_namespace", of.route_namespace);
+    labels.push("route", of.route);
     labels.push("code", of.code);
     labels.push("reason", of.reason);
 }

@@ -40,45 +40,43 @@ fn seconds(micros: u64) -> f64 {
 }
 
 /// The labels of a request series. Empty text stands for "none": no listener took the request, or no rule matched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SeriesLabels {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesLabels<'a> {
     /// Namespace of the Gateway.
-    pub gateway_namespace: Box<str>,
+    pub gateway_namespace: &'a str,
     /// Name of the Gateway.
-    pub gateway: Box<str>,
+    pub gateway: &'a str,
     /// Name of the listener.
-    pub listener: Box<str>,
+    pub listener: &'a str,
     /// Kind of the route.
     pub route_kind: &'static str,
     /// Namespace of the route.
-    pub route_namespace: Box<str>,
+    pub route_namespace: &'a str,
     /// Name of the route.
-    pub route: Box<str>,
+    pub route: &'a str,
     /// Status code sent; 0 if none was.
     pub code: u16,
     /// Why the answer is the gateway's own.
     pub reason: Reason,
 }
 
-/// The same labels, borrowed from a record: hashed and compared without an allocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::telemetry) struct LabelsOf<'a> {
-    gateway_namespace: &'a str,
-    gateway: &'a str,
-    listener: &'a str,
-    route_kind: &'static str,
-    route_namespace: &'a str,
-    route: &'a str,
-    code: u16,
-    reason: Reason,
-}
-
 /// Counters of one series, written by one thread only.
 #[derive(Debug)]
 pub(in crate::telemetry) struct Series {
-    pub(super) labels: SeriesLabels,
+    names: Names,
+    route_kind: &'static str,
+    code: u16,
+    reason: Reason,
     removed: AtomicBool,
     pub(super) durations: Durations,
+}
+
+/// The five names of a series in one piece: with many routes none is in a cache, and each piece is a wait for memory.
+#[derive(Debug)]
+struct Names {
+    text: Box<str>,
+    /// Where all but the last one end.
+    ends: [usize; 4],
 }
 
 /// Durations in buckets, written by one thread only.
@@ -96,11 +94,11 @@ pub(super) struct Totals {
     pub(super) buckets: [u64; BOUNDS_MICROS.len() + 1],
 }
 
-impl<'a> LabelsOf<'a> {
+impl<'a> SeriesLabels<'a> {
     pub(in crate::telemetry) fn record(record: &RequestRecord<'a>) -> Self {
         let listener = record.listener.as_ref();
         let route = record.route.as_ref();
-        LabelsOf {
+        SeriesLabels {
             gateway_namespace: listener.map_or("", |l| l.namespace),
             gateway: listener.map_or("", |l| l.gateway),
             listener: listener.map_or("", |l| l.listener),
@@ -114,36 +112,53 @@ impl<'a> LabelsOf<'a> {
         }
     }
 
-    fn owned(self) -> SeriesLabels {
-        SeriesLabels {
-            gateway_namespace: self.gateway_namespace.into(),
-            gateway: self.gateway.into(),
-            listener: self.listener.into(),
-            route_kind: self.route_kind,
-            route_namespace: self.route_namespace.into(),
-            route: self.route.into(),
-            code: self.code,
-            reason: self.reason,
-        }
+    pub(in crate::telemetry) fn hash_with(&self, mut hasher: impl Hasher) -> u64 {
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl Names {
+    fn of(labels: &SeriesLabels<'_>) -> Self {
+        let SeriesLabels { gateway_namespace, gateway, listener, route_namespace, route, .. } = labels;
+        let mut text = String::new();
+        let ends = [gateway_namespace, gateway, listener, route_namespace].map(|name| {
+            text.push_str(name);
+            text.len()
+        });
+        text.push_str(route);
+        Names { text: text.into(), ends }
+    }
+
+    fn slice(&self, from: usize, to: usize) -> &str {
+        self.text.get(from..to).unwrap_or_default()
     }
 }
 
 impl Series {
-    pub(in crate::telemetry) fn new(labels: LabelsOf<'_>) -> Self {
-        Series { labels: labels.owned(), removed: AtomicBool::new(false), durations: Durations::default() }
+    pub(in crate::telemetry) fn new(labels: SeriesLabels<'_>) -> Self {
+        Series {
+            names: Names::of(&labels),
+            route_kind: labels.route_kind,
+            code: labels.code,
+            reason: labels.reason,
+            removed: AtomicBool::new(false),
+            durations: Durations::default(),
+        }
     }
 
-    /// Borrowed labels: their hash is the one that [`LabelsOf::record`]'s result has.
-    pub(in crate::telemetry) fn labels(&self) -> LabelsOf<'_> {
-        LabelsOf {
-            gateway_namespace: &self.labels.gateway_namespace,
-            gateway: &self.labels.gateway,
-            listener: &self.labels.listener,
-            route_kind: self.labels.route_kind,
-            route_namespace: &self.labels.route_namespace,
-            route: &self.labels.route,
-            code: self.labels.code,
-            reason: self.labels.reason,
+    /// Their hash is the one that [`SeriesLabels::record`]'s result has.
+    pub(in crate::telemetry) fn labels(&self) -> SeriesLabels<'_> {
+        let [gateway_namespace, gateway, listener, route_namespace] = self.names.ends;
+        SeriesLabels {
+            gateway_namespace: self.names.slice(0, gateway_namespace),
+            gateway: self.names.slice(gateway_namespace, gateway),
+            listener: self.names.slice(gateway, listener),
+            route_kind: self.route_kind,
+            route_namespace: self.names.slice(listener, route_namespace),
+            route: self.names.slice(route_namespace, self.names.text.len()),
+            code: self.code,
+            reason: self.reason,
         }
     }
 
@@ -195,12 +210,4 @@ impl Totals {
 /// Adds to a counter that no other thread writes: a load and a store, cheaper than a locked addition.
 pub(in crate::telemetry) fn add(cell: &AtomicU64, amount: u64) {
     cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
-}
-
-/// The hash of borrowed labels.
-impl LabelsOf<'_> {
-    pub(in crate::telemetry) fn hash_with(&self, mut hasher: impl Hasher) -> u64 {
-        self.hash(&mut hasher);
-        hasher.finish()
-    }
 }
