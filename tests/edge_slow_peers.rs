@@ -37,3 +37,18 @@ async fn slow_peers_of_every_kind_cost_the_others_no_time_and_give_their_memory_
     assert!(after <= allowed, "{baseline} KiB before, {after} KiB after");
     assert!(world.transom.terminate(Duration::from_secs(60)).success());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_come_and_go_in_an_instant_leave_no_memory_either() {
+    assert!(raise_descriptors() >= 4096);
+    let world = World::start().await;
+    world.load(Duration::from_secs(1)).await;
+    let baseline = world.memory();
+    let uploads = slow_peers::stopped_uploads(world.http, 400).await;
+    let most = world.memory_of_at_least(baseline + 20 * 1024, Duration::from_secs(10)).await;
+    drop(uploads);
+    let allowed = baseline * 6 / 5 + 4 * 1024;
+    let after = world.memory_back_to(allowed, Duration::from_secs(30)).await;
+    assert!(after <= allowed, "{baseline} KiB before, {most} KiB with them, {after} KiB after");
+    assert!(world.transom.terminate(Duration::from_secs(60)).success());
+}

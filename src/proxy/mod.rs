@@ -310,12 +310,12 @@ impl ProxyHttp for GatewayProxy {
 }
 
 impl GatewayProxy {
-    /// Bounds the time between two reads of the body, and that to the next request, where there may be one: neither
-    /// the client nor a drain has said no.
+    /// Bounds the time between two reads of the body. Another request may follow where neither the client nor a drain
+    /// has said no.
     fn bound(&self, session: &mut Session) {
         session.set_read_timeout(Some(self.settings.body_timeout));
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.settings.keepalive_timeout.as_secs()));
+            session.set_keepalive(Some(0)); // as long as the stream lets it wait
         }
         session.set_pipelining_enabled(true);
         if session.req_header().version == Version::HTTP_2 {

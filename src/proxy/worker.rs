@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -132,6 +133,7 @@ async fn run(
         room,
         reserve: Reserve::take(),
         tasks: tasks.clone(),
+        crest: AtomicUsize::new(0),
         last_call: last_call.clone(),
     });
     let mut crowd = Crowd::default();
@@ -142,7 +144,8 @@ async fn run(
             biased;
             command = commands.recv() => command,
             _ = look.tick() => {
-                if crowd.has_left_memory(tasks.len(), Instant::now()) {
+                let crest = acceptor.crest.swap(0, Ordering::Relaxed);
+                if crowd.has_left_memory(crest, tasks.len(), Instant::now()) {
                     tidy();
                 }
                 continue;
@@ -196,8 +199,10 @@ struct Gone {
 
 impl Crowd {
     /// Whether there is memory to give back of connections that have gone: the allocator keeps what a thread frees for
-    /// that thread, and looks at it only when the thread next allocates much.
-    fn has_left_memory(&mut self, count: usize, now: Instant) -> bool {
+    /// that thread, and looks at it only when the thread next allocates much. `crest` is the most there were since the
+    /// last look: a crowd may come and go between two.
+    fn has_left_memory(&mut self, crest: usize, count: usize, now: Instant) -> bool {
+        self.most = self.most.max(crest);
         if count + FEWER <= self.most {
             self.most = count;
             self.gone = Some(Gone { at: now, tidied: now });
@@ -256,12 +261,21 @@ mod tests {
     fn memory_is_given_back_when_many_have_gone_and_when_their_timers_have() {
         let begun = Instant::now();
         let mut crowd = Crowd::default();
-        let mut given_back = |seconds, count| crowd.has_left_memory(count, begun + Duration::from_secs(seconds));
+        let mut given_back = |seconds, count| crowd.has_left_memory(0, count, begun + Duration::from_secs(seconds));
         for (seconds, count) in [(0, 0), (2, 1000), (4, 990), (6, 969), (100, 969)] {
             assert!(!given_back(seconds, count), "{count} after {seconds} s");
         }
         assert!(given_back(102, 968), "32 fewer than there were at most");
         let again: Vec<u64> = (104..400).step_by(2).filter(|seconds| given_back(*seconds, 968)).collect();
         assert_eq!(again, [122, 142, 162, 182, 202, 222]);
+    }
+
+    #[test]
+    fn a_crowd_that_comes_and_goes_between_two_looks_is_seen() {
+        let now = Instant::now();
+        let mut crowd = Crowd::default();
+        assert!(!crowd.has_left_memory(10, 10, now));
+        assert!(crowd.has_left_memory(1000, 10, now + LOOK));
+        assert!(!crowd.has_left_memory(12, 10, now + 2 * LOOK), "it was seen once");
     }
 }

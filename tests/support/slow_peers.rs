@@ -126,6 +126,19 @@ impl World {
         self.memory()
     }
 
+    /// Waits until the gateway holds so much, in KiB.
+    pub async fn memory_of_at_least(&self, kib: u64, limit: Duration) -> u64 {
+        let until = Instant::now() + limit;
+        loop {
+            let memory = self.memory();
+            if memory >= kib {
+                return memory;
+            }
+            assert!(Instant::now() < until, "{memory} KiB");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Normal load for a while: four clients, each of which asks again every 5 ms. The 50th and 99th percentile.
     pub async fn load(&self, time: Duration) -> (Duration, Duration) {
         let http = self.http;

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub struct Acceptor {
     pub reserve: Reserve,
     /// Owns the connections.
     pub tasks: TaskTracker,
+    /// The most of them that there were at a time, since the worker last looked.
+    pub crest: AtomicUsize,
     /// A drain is at its end: WebSockets part now, whatever else is in flight.
     pub last_call: CancellationToken,
 }
@@ -126,6 +129,7 @@ impl Acceptor {
                 tracing::debug!(%bind, %peer, %error, "connection ended");
             }
         }));
+        self.crest.fetch_max(self.tasks.len(), Ordering::Relaxed);
     }
 
     #[cold]

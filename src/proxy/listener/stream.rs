@@ -6,6 +6,7 @@
 //! before any request was handed over is Pingora's own, so ours is sent in its place.
 
 mod h2;
+mod idle;
 mod linger;
 
 use std::future::Future;
@@ -32,6 +33,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
+use idle::Idle;
 use linger::Linger;
 
 use super::buffer::WriteBuffer;
@@ -73,6 +75,7 @@ pub struct Downstream<S: Transport> {
     connection: Arc<Connection>,
     bounds: Bounds,
     head: Head,
+    idle: Idle,
     farewell: Farewell,
     /// Of an HTTP/2 client.
     conduct: Option<Box<Conduct>>,
@@ -98,6 +101,7 @@ struct Stall {
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     first_byte: Duration,
+    keepalive: Duration,
     header: Duration,
     header_bytes: usize,
     send: Duration,
@@ -122,6 +126,7 @@ impl From<&Settings> for Bounds {
     fn from(settings: &Settings) -> Self {
         Bounds {
             first_byte: settings.first_byte_timeout,
+            keepalive: settings.keepalive_timeout,
             header: settings.header_timeout,
             header_bytes: settings.header_limit,
             send: settings.send_timeout,
@@ -162,6 +167,7 @@ impl<S: Transport> Downstream<S> {
             connection,
             bounds,
             head: Head::default(),
+            idle: Idle::default(),
             farewell: Farewell::default(),
             stall: None,
             half_closed: None,
@@ -288,6 +294,7 @@ impl<S: Transport> Downstream<S> {
         match poll_read_up_to(Pin::new(&mut self.io), cx, buf, room) {
             Poll::Ready(outcome) => {
                 outcome?;
+                self.idle.over();
                 let count = buf.filled().len() - before;
                 if self.head.bytes == 0 {
                     self.head.deadline = None;
@@ -296,9 +303,9 @@ impl<S: Transport> Downstream<S> {
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => {
-                // Between two requests Pingora's own keep-alive time runs.
                 let limit = match (self.head.bytes, self.head.later) {
-                    (0, true) => return Poll::Pending,
+                    // to Pingora, the client has ended it
+                    (0, true) => return self.idle.poll(cx, self.bounds.keepalive).map(Ok),
                     (0, false) => self.bounds.first_byte,
                     _ => self.bounds.header,
                 };
