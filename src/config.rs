@@ -184,8 +184,8 @@ settings! {
     handshake_timeout: Timeout = "10s", Serving;
     /// The oldest version of TLS that is spoken with clients.
     tls_min_version: TlsVersion = "1.2", Serving;
-    /// The cipher suites of TLS with clients, by IANA's names; none stands for all that Transom has, which are all
-    /// good ones.
+    /// The cipher suites of TLS with clients, by IANA's names, the first that both sides have is spoken; none stands for
+    /// all that Transom has, which are all good ones, AES-128 first. A client that asks for ChaCha20 first has its own way.
     tls_cipher_suites: CipherSuites = "", Serving;
     /// Most connections of clients at one time; those beyond are closed as they come. 0 stands for half of the file
     /// descriptors that the process may have: the other half is for connections to endpoints.

@@ -43,7 +43,9 @@ fn with_suites(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
     let mut provider = rustls::crypto::ring::default_provider();
-    provider.cipher_suites.retain(|suite| suites.contains(&u16::from(suite.suite())));
+    let place = |number: u16| suites.iter().position(|suite| *suite == number);
+    provider.cipher_suites.retain(|suite| place(suite.suite().into()).is_some());
+    provider.cipher_suites.sort_by_key(|suite| place(suite.suite().into()));
     let mut with = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
@@ -93,12 +95,40 @@ async fn the_oldest_version_is_a_setting() {
     assert_eq!(stream.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_2));
 }
 
+const CHACHA_13: u16 = 0x1303;
+const AES_13: u16 = 0x1301;
+const AES_256_13: u16 = 0x1302;
+const CHACHA_12: u16 = 0xcca9;
+const AES_12: u16 = 0xc02b;
+const AES_256_12: u16 = 0xc02c;
+
+#[tokio::test]
+async fn suites_are_chosen_in_our_order_unless_the_client_has_no_instructions_for_aes() {
+    let all_13 = [AES_256_13, AES_13, CHACHA_13];
+    let all_12 = [AES_256_12, AES_12, CHACHA_12];
+    let phone_13 = [CHACHA_13, AES_13, AES_256_13];
+    let phone_12 = [CHACHA_12, AES_12, AES_256_12];
+    let named = vec![AES_256_13, CHACHA_13, AES_256_12, CHACHA_12];
+    let cases = [
+        (vec![], &TLS13, all_13, AES_13),
+        (vec![], &TLS12, all_12, AES_12),
+        (vec![], &TLS13, phone_13, CHACHA_13),
+        (vec![], &TLS12, phone_12, CHACHA_12),
+        (named.clone(), &TLS13, all_13, AES_256_13),
+        (named.clone(), &TLS12, all_12, AES_256_12),
+        (named.into_iter().rev().collect(), &TLS13, all_13, CHACHA_13),
+    ];
+    for (suites, version, asked, spoken) in cases {
+        let (_gateway, address, _echo) = gateway(TlsSettings { min_version: TlsVersion::V12, suites }).await;
+        let client = with_suites(&client_of_versions(&[], &[version]), &asked, &[version]);
+        let stream = connect(address, "a.com", &client).await.unwrap();
+        let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(u16::from(suite), spoken, "{asked:x?}");
+    }
+}
+
 #[tokio::test]
 async fn only_suites_that_are_named_are_spoken() {
-    const CHACHA_13: u16 = 0x1303;
-    const AES_13: u16 = 0x1301;
-    const CHACHA_12: u16 = 0xcca9;
-    const AES_12: u16 = 0xc02b;
     let suites = vec![CHACHA_13, CHACHA_12];
     let (_gateway, address, _echo) = gateway(TlsSettings { min_version: TlsVersion::V12, suites }).await;
     for (version, spoken, unspoken) in [(&TLS13, CHACHA_13, AES_13), (&TLS12, CHACHA_12, AES_12)] {

@@ -112,8 +112,17 @@ impl World {
 
     /// Memory of the gateway that is its alone, in KiB.
     pub fn memory(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
+    /// The same, and what of its program is in memory, which is the system's to drop.
+    pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, key: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.transom.pid())).expect("/proc");
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon");
+        let line = status.lines().find(|line| line.starts_with(key)).expect("known to Linux");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 

@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::hello::{self, NoHello, fatal};
 use super::last_word::last_word;
 use super::leaving::{Signals, unheard};
+use super::tls;
 use crate::proxy::serving::WorkerState;
 use crate::telemetry::{HandshakeResult, Reason, TlsVersion};
 
@@ -75,6 +76,7 @@ pub async fn run(
         view.tls(&bind).and_then(|tls| tls.find(sni.as_deref().unwrap_or_default())).cloned()
     };
     let Some(config) = config else { return Err(unknown(tcp, sni).await) };
+    let config = tls::for_client(config, &accepted.client_hello());
     match timeout_at(deadline, accept(accepted, tcp, config)).await {
         Ok(Ok(tls)) => Ok(Handshaken { tls, sni }),
         Ok(Err(error)) => Err(Failed::from(&error)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SignatureScheme};
+use rustls::{CipherSuite, ServerConfig, SignatureScheme, SupportedCipherSuite};
 
 use super::hello::server_name;
 use crate::proxy::settings::{TlsSettings, TlsVersion};
@@ -76,8 +76,14 @@ impl TlsConfigs {
 
 fn config(tls: &ListenerTls, settings: &TlsSettings) -> Result<ServerConfig, rustls::Error> {
     let mut provider = rustls::crypto::ring::default_provider();
-    if !settings.suites.is_empty() {
-        provider.cipher_suites.retain(|suite| settings.suites.contains(&u16::from(suite.suite())));
+    if settings.suites.is_empty() {
+        provider.cipher_suites.sort_by_key(|suite| place(suite.suite()));
+    } else {
+        let place = |suite: &SupportedCipherSuite| {
+            settings.suites.iter().position(|number| *number == u16::from(suite.suite()))
+        };
+        provider.cipher_suites.retain(|suite| place(suite).is_some());
+        provider.cipher_suites.sort_by_key(place);
     }
     let versions: &[_] = match settings.min_version {
         TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -88,9 +94,41 @@ fn config(tls: &ListenerTls, settings: &TlsSettings) -> Result<ServerConfig, rus
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Certificates::new(&tls.certificates)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ignore_client_order = true;
     // Its keys are replaced every six hours and forgotten after twelve.
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     Ok(config)
+}
+
+/// Where a suite stands if none was named. AES-128 first, which is as good for what lasts no longer than a session, and
+/// whose handshakes hash with SHA-256, for which processors have instructions.
+fn place(suite: CipherSuite) -> u8 {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        suite if is_chacha(suite) => 2,
+        _ => 1,
+    }
+}
+
+fn is_chacha(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    )
+}
+
+/// The config for a client. One that asks for ChaCha20 first has no instructions for AES and has its own way.
+pub fn for_client(config: Arc<ServerConfig>, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+    if !hello.cipher_suites().first().copied().is_some_and(is_chacha) {
+        return config;
+    }
+    let mut theirs = ServerConfig::clone(&config);
+    theirs.ignore_client_order = false;
+    Arc::new(theirs)
 }
 
 impl Certificates {
