@@ -123,12 +123,17 @@ fn is_chacha(suite: CipherSuite) -> bool {
 
 /// The config for a client. One that asks for ChaCha20 first has no instructions for AES and has its own way.
 pub fn for_client(config: Arc<ServerConfig>, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
-    if !hello.cipher_suites().first().copied().is_some_and(is_chacha) {
+    if !prefers_chacha(hello.cipher_suites(), &config.crypto_provider().cipher_suites) {
         return config;
     }
     let mut theirs = ServerConfig::clone(&config);
     theirs.ignore_client_order = false;
     Arc::new(theirs)
+}
+
+/// Of those that we have: browsers begin their lists with a number that is none (GREASE, RFC 8701).
+fn prefers_chacha(theirs: &[CipherSuite], ours: &[SupportedCipherSuite]) -> bool {
+    theirs.iter().find(|suite| ours.iter().any(|our| our.suite() == **suite)).copied().is_some_and(is_chacha)
 }
 
 impl Certificates {
@@ -164,5 +169,28 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = server_name(&hello);
         self.choose(name.as_deref(), hello.signature_schemes()).map(|one| one.certified.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_instructions_for_aes_is_known_by_the_first_suite_that_is_one() {
+        const GREASE: CipherSuite = CipherSuite::Unknown(0x2a2a);
+        const AES: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
+        const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+        let ours = rustls::crypto::ring::default_provider().cipher_suites;
+        for (theirs, expected) in [
+            (&[GREASE, CHACHA, AES][..], true),
+            (&[CHACHA, AES], true),
+            (&[GREASE, AES, CHACHA], false),
+            (&[AES, CHACHA], false),
+            (&[GREASE], false),
+            (&[], false),
+        ] {
+            assert_eq!(prefers_chacha(theirs, &ours), expected, "{theirs:?}");
+        }
     }
 }
