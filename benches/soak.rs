@@ -67,7 +67,7 @@ async fn slow_peers(each: usize, time: Duration) -> bool {
     crowd.leave().await;
     let allowed = baseline * 6 / 5;
     let gone = Instant::now();
-    let after = world.memory_back_to(allowed, GIVEN_BACK).await;
+    let after = world.memory_once(|kib| kib <= allowed, GIVEN_BACK).await;
     let (took, resident_after) = (gone.elapsed(), world.resident());
     let again = world.load(time / 2).await;
     println!("after them         p50 {:?}, p99 {:?}; memory {:.1} MiB {took:.0?} later", again.0, again.1, mib(after));
@@ -104,7 +104,7 @@ async fn cost<T>(what: &str, count: usize, open: impl Fn(&World) -> Opening<'_, 
     tokio::time::sleep(Duration::from_secs(1)).await;
     let with = world.memory();
     drop(held);
-    let after = world.memory_back_to(before * 6 / 5, GIVEN_BACK).await;
+    let after = world.memory_once(|kib| kib <= before * 6 / 5, GIVEN_BACK).await;
     let bytes = with.saturating_sub(before) * 1024 / count as u64;
     println!(
         "{count:>6} {what:<26} {bytes:>7} bytes each; memory {:.1} MiB before, {:.1} with, {:.1} after",

@@ -43,9 +43,8 @@ fn with_suites(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
     let mut provider = rustls::crypto::ring::default_provider();
-    let place = |number: u16| suites.iter().position(|suite| *suite == number);
-    provider.cipher_suites.retain(|suite| place(suite.suite().into()).is_some());
-    provider.cipher_suites.sort_by_key(|suite| place(suite.suite().into()));
+    let find = |number: &u16| provider.cipher_suites.iter().copied().find(|suite| u16::from(suite.suite()) == *number);
+    provider.cipher_suites = suites.iter().filter_map(find).collect();
     let mut with = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()

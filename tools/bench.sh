@@ -4,7 +4,7 @@
 set -euo pipefail
 
 echo "machine: $(nproc) cores, $(awk -F': ' '/model name/{print $2; exit}' /proc/cpuinfo), $(uname -sr)"
-echo "compiler: $(rustc --version); profiles: bench (thin LTO) for criterion, that of `make release` for the binary"
+echo "compiler: $(rustc --version); profiles: bench (thin LTO) for criterion, that of make release for the binary"
 cargo bench --quiet --bench router -- ${FILTER:-}
 cargo bench --quiet --bench translate -- ${FILTER:-}
 tools/release.sh

@@ -126,26 +126,13 @@ impl World {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
-    /// Waits until the gateway's memory is no more than `kib`, or `limit` is over; what it is then.
-    pub async fn memory_back_to(&self, kib: u64, limit: Duration) -> u64 {
+    /// Waits until the gateway's memory, in KiB, is as it should be, or `limit` is over; what it is then.
+    pub async fn memory_once(&self, fits: impl Fn(u64) -> bool, limit: Duration) -> u64 {
         let until = Instant::now() + limit;
-        while self.memory() > kib && Instant::now() < until {
-            sleep(Duration::from_millis(200)).await;
+        while !fits(self.memory()) && Instant::now() < until {
+            sleep(Duration::from_millis(50)).await;
         }
         self.memory()
-    }
-
-    /// Waits until the gateway holds so much, in KiB.
-    pub async fn memory_of_at_least(&self, kib: u64, limit: Duration) -> u64 {
-        let until = Instant::now() + limit;
-        loop {
-            let memory = self.memory();
-            if memory >= kib {
-                return memory;
-            }
-            assert!(Instant::now() < until, "{memory} KiB");
-            sleep(Duration::from_millis(5)).await;
-        }
     }
 
     /// Normal load for a while: four clients, each of which asks again every 5 ms. The 50th and 99th percentile.

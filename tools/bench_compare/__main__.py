@@ -9,14 +9,13 @@ import random
 import statistics
 import subprocess
 import sys
-import time
 
 import instructions
 import page
 import proxies
 from machine import CORES, LOAD_CORE, PACKAGES, PROXY_CORE, ROOT, SPACE, Unfit, describe, install, wait_until_idle
 from rows import ROWS
-from world import PLAIN, Upstreams, ask, verify
+from world import PLAIN, Upstreams, verify
 
 # a row that meets errors in so many rounds is not measured
 PATIENCE = 3
@@ -83,13 +82,7 @@ def main():
 
 def begin(proxy):
     """Starts a proxy, and sees that it answers as it should. Seconds from its start to its first answer."""
-    proxy.start()
-    until = time.monotonic() + 120
-    while not (ask(proxy.world, proxy.port) or "").startswith("200"):
-        if proxy.process.process.poll() is not None or time.monotonic() > until:
-            proxy.process.fail(f"{proxy.name} does not answer in {proxy.world.name}")
-        time.sleep(0.001)
-    took = time.monotonic() - proxy.process.begun
+    took = proxy.begin()
     verify(proxy.world, proxy.name, proxy.port)
     return took
 

@@ -11,7 +11,6 @@ import time
 from machine import LOAD_CORE, ROOT, SPACE, Unfit, program_path
 from proxies import BINARY, Logging, Nginx, Transom
 from rows import run
-from world import ask
 
 REQUESTS = 4000
 WARM_UP = 1000
@@ -74,13 +73,9 @@ def count(kind, row, upstreams):
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.glob("out*"):
         old.unlink()
-    proxy = kind(row.world, upstreams).start()
+    proxy = kind(row.world, upstreams)
     try:
-        until = time.monotonic() + 60
-        while not (ask(row.world, proxy.port) or "").startswith("200"):
-            if time.monotonic() > until:
-                proxy.process.fail("nothing answers under callgrind")
-            time.sleep(0.2)
+        proxy.begin()
         requests(row, proxy, WARM_UP)
         control(proxy, "-i", "on")
         requests(row, proxy, REQUESTS)
@@ -172,11 +167,9 @@ def readable(function):
 
 def system_calls(row, upstreams, seconds=2):
     """System calls of one request, by name."""
-    proxy = Transom(row.world, upstreams).start()
+    proxy = Transom(row.world, upstreams)
     try:
-        until = time.monotonic() + 20
-        while not (ask(row.world, proxy.port) or "").startswith("200") and time.monotonic() < until:
-            time.sleep(0.05)
+        proxy.begin()
         row.load(row.world, proxy.port, 1)
         out = FOLDER / "strace"
         trace = subprocess.Popen([program_path("strace"), "-f", "-q", "-c", "-o", out, "-p", str(proxy.process.pid)])

@@ -5,10 +5,11 @@ import json
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from machine import LOAD_CORE, PROXY_CORE, ROOT, SPACE, Pinned, Unfit, free_port, program_path
-from world import certificate
+from world import ask, certificate
 
 BINARY = Path(os.environ.get("TRANSOM", ROOT / "target" / "bolt" / "transom"))
 
@@ -40,6 +41,16 @@ class Proxy:
         log.unlink(missing_ok=True)
         self.process = Pinned(self.command(), self.cores, log)
         return self
+
+    def begin(self):
+        """Starts it, and waits for its first answer. How many seconds that took."""
+        self.start()
+        until = time.monotonic() + 120
+        while not (ask(self.world, self.port) or "").startswith("200"):
+            if self.process.process.poll() is not None or time.monotonic() > until:
+                self.process.fail(f"{self.name} does not answer in {self.world.name}")
+            time.sleep(0.001)
+        return time.monotonic() - self.process.begun
 
     def stop(self):
         if self.process:

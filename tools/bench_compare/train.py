@@ -1,14 +1,13 @@
 """What a release sees while it is watched (tools/release.sh): every row of the comparison, and, beside what they ask for,
-bodies, large answers and requests that nobody serves. A second or two of each is many thousand requests."""
+queries, bodies and hosts that nobody serves. Two seconds of each are many thousand requests."""
 
 import sys
-import time
 from pathlib import Path
 
 import proxies
 from machine import LOAD_CORE, SPACE, Unfit, install, program_path
 from rows import CONNECTIONS, ROWS, run
-from world import Upstreams, ask
+from world import Upstreams
 
 SECONDS = 2
 
@@ -35,13 +34,9 @@ request = function() at = at % #all + 1; return all[at] end
 
 def train(row, binary, upstreams):
     proxies.Transom.binary = binary
-    proxy = proxies.Transom(row.world, upstreams).start()
+    proxy = proxies.Transom(row.world, upstreams)
     try:
-        until = time.monotonic() + 60
-        while not (ask(row.world, proxy.port) or "").startswith("200"):
-            if time.monotonic() > until:
-                proxy.process.fail("nothing answers")
-            time.sleep(0.1)
+        proxy.begin()
         answered, wrong = row.load(row.world, proxy.port, SECONDS)
         if not answered or wrong:
             raise Unfit(f"{row.title}: {answered} answered, {wrong}")

@@ -76,14 +76,12 @@ impl TlsConfigs {
 
 fn config(tls: &ListenerTls, settings: &TlsSettings) -> Result<ServerConfig, rustls::Error> {
     let mut provider = rustls::crypto::ring::default_provider();
+    let known = &mut provider.cipher_suites;
     if settings.suites.is_empty() {
-        provider.cipher_suites.sort_by_key(|suite| place(suite.suite()));
+        known.sort_by_key(|suite| place(suite.suite()));
     } else {
-        let place = |suite: &SupportedCipherSuite| {
-            settings.suites.iter().position(|number| *number == u16::from(suite.suite()))
-        };
-        provider.cipher_suites.retain(|suite| place(suite).is_some());
-        provider.cipher_suites.sort_by_key(place);
+        let find = |number: &u16| known.iter().copied().find(|suite| u16::from(suite.suite()) == *number);
+        *known = settings.suites.iter().filter_map(find).collect();
     }
     let versions: &[_] = match settings.min_version {
         TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
