@@ -25,6 +25,7 @@ use super::listener::room::{Reserve, Room};
 use super::mirror::Mirrors;
 use super::serving::{LoadRegistry, Serving, WorkerState};
 use super::settings::Settings;
+use super::upstream::peer::TRUSTED;
 use super::upstream::ring::RingShelf;
 use crate::telemetry::Recorder;
 
@@ -89,10 +90,14 @@ impl Worker {
     ) -> io::Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (sender, commands) = mpsc::channel(64);
-        let thread = std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
-            let loads = LoadRegistry::new(number, recorder.clone(), rings, settings.upstream_h2_streams);
-            runtime.block_on(run(settings, recorder, loads, room, commands));
-        })?;
+        // Here, and not by the thread: what lives as long as the worker would keep pages of the allocator from being given
+        // back that the worker fills with what lives as long as a connection.
+        let loads = LoadRegistry::new(number, recorder.clone(), rings, settings.upstream_h2_streams);
+        let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
+        let acceptor = Arc::new(acceptor(settings, recorder, room, mirrors.clone()));
+        let thread = std::thread::Builder::new()
+            .name(format!("data-{number}"))
+            .spawn(move || runtime.block_on(run(acceptor, mirrors, loads, commands)))?;
         Ok(Worker { commands: sender, thread })
     }
 
@@ -110,32 +115,31 @@ impl Worker {
     }
 }
 
-async fn run(
-    settings: Arc<Settings>,
-    recorder: Recorder,
-    mut loads: LoadRegistry,
-    room: Arc<Room>,
-    mut commands: mpsc::Receiver<Command>,
-) {
+/// The worker's part in every connection.
+fn acceptor(settings: Arc<Settings>, recorder: Recorder, room: Arc<Room>, mirrors: Arc<Mirrors>) -> Acceptor {
     let state = Arc::new(WorkerState::new());
-    let tasks = TaskTracker::new();
-    let last_call = CancellationToken::new();
-    let mirrors = Arc::new(Mirrors::new(settings.clone(), &recorder));
-    let tidy = settings.tidy;
-    let acceptor = Arc::new(Acceptor {
-        edge: Arc::new(Edge {
-            proxy: Arc::new(http_proxy(&settings, state.clone(), mirrors.clone(), recorder.clone())),
-        }),
-        state: state.clone(),
+    let proxy = http_proxy(&settings, state.clone(), mirrors, recorder.clone());
+    Acceptor {
+        edge: Arc::new(Edge { proxy: Arc::new(proxy) }),
+        state,
         settings,
         meter: recorder.connection_meter(),
         recorder,
         room,
         reserve: Reserve::take(),
-        tasks: tasks.clone(),
+        tasks: TaskTracker::new(),
         crest: AtomicUsize::new(0),
-        last_call: last_call.clone(),
-    });
+        last_call: CancellationToken::new(),
+    }
+}
+
+async fn run(
+    acceptor: Arc<Acceptor>,
+    mirrors: Arc<Mirrors>,
+    mut loads: LoadRegistry,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    let tasks = &acceptor.tasks;
     let mut crowd = Crowd::default();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -146,7 +150,7 @@ async fn run(
             _ = look.tick() => {
                 let crest = acceptor.crest.swap(0, Ordering::Relaxed);
                 if crowd.has_left_memory(crest, tasks.len(), Instant::now()) {
-                    tidy();
+                    (acceptor.settings.tidy)();
                 }
                 continue;
             }
@@ -155,7 +159,7 @@ async fn run(
         match command {
             Command::Serve(serving) => {
                 mirrors.retain(&serving.snapshot);
-                state.refresh(serving, &mut loads);
+                acceptor.state.refresh(serving, &mut loads);
             }
             Command::Listen { bind, socket, signals, open } => match tokio::net::TcpListener::from_std(socket) {
                 Ok(listener) => {
@@ -172,7 +176,7 @@ async fn run(
                 tasks.close();
                 let parting = PARTING.min(limit / 2);
                 if timeout(limit.saturating_sub(parting), tasks.wait()).await.is_err() {
-                    last_call.cancel();
+                    acceptor.last_call.cancel();
                     let _ = timeout(parting, tasks.wait()).await;
                 }
                 mirrors.end().await;
@@ -232,6 +236,7 @@ fn http_proxy(
         threads: 1,
         upstream_keepalive_pool_size: settings.upstream_pool.div_ceil(settings.worker_count()).max(1),
         max_retries: MAX_TRIES,
+        ca_file: Some(TRUSTED.to_owned()),
         ..ServerConf::default()
     };
     let gateway = GatewayProxy { state, mirrors, settings: settings.clone(), recorder: Arc::new(recorder) };

@@ -38,6 +38,7 @@ use task::{Copy, Prepared, Tally};
 use super::context::{Level, Matched};
 use super::filter;
 use super::settings::Settings;
+use super::upstream::peer::TRUSTED;
 use super::upstream::{Nobody, Pick, Ticket, key};
 use crate::snapshot::filter::Mirror;
 use crate::snapshot::{Snapshot, UpstreamIndex};
@@ -81,8 +82,9 @@ impl Mirrors {
     /// Nothing under way.
     pub fn new(settings: Arc<Settings>, recorder: &Recorder) -> Self {
         let unused = settings.upstream_pool.div_ceil(settings.worker_count()).max(1);
+        let options = ConnectorOptions { ca_file: Some(TRUSTED.to_owned()), ..ConnectorOptions::new(unused) };
         Mirrors {
-            connector: Connector::new(Some(ConnectorOptions::new(unused))),
+            connector: Connector::new(Some(options)),
             settings,
             meter: recorder.mirror_meter(),
             tasks: TaskTracker::new(),

@@ -20,6 +20,7 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck as Asks, HttpHealthCheck, TcpHealthCheck};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::peer::TRUSTED;
 use crate::proxy::error::told;
 use crate::snapshot::policy::{HealthCheck, Probe};
 use crate::snapshot::{Endpoint, UpstreamId, UpstreamProtocol};
@@ -77,8 +78,7 @@ static TCP: LazyLock<Checker> = LazyLock::new(|| {
 
 fn checker(policy: &HealthCheck, protocol: UpstreamProtocol, host: &str) -> pingora::Result<Checker> {
     let Probe::Http { path, expected, .. } = &policy.probe else { return Ok(TCP.clone()) };
-    // Cleartext needs no certificates, and reading those of the system would take 300 KiB and some ms for each.
-    let options = ConnectorOptions { ca_file: Some("/dev/null".to_owned()), ..ConnectorOptions::new(1) };
+    let options = ConnectorOptions { ca_file: Some(TRUSTED.to_owned()), ..ConnectorOptions::new(1) };
     let mut check = HttpHealthCheck::new_custom("endpoint", false, Connector::new(Some(options)));
     check.req = request(path, host, protocol)?;
     bound(&mut check.peer_template.options, policy.timeout, protocol);

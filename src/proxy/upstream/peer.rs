@@ -10,6 +10,10 @@ use super::UpstreamLoad;
 use crate::proxy::settings::Settings;
 use crate::snapshot::UpstreamProtocol;
 
+/// The file of the authorities that Pingora's connectors trust by themselves: none. Endpoints are spoken to in cleartext,
+/// and each connector would read the system's for itself: 200 KiB, some ms, and several for every worker.
+pub const TRUSTED: &str = "/dev/null";
+
 /// The peer for an endpoint of an upstream. Always by address: a name would be resolved in place, blocking.
 pub fn peer(address: SocketAddr, upstream: &UpstreamLoad, settings: &Settings) -> Box<HttpPeer> {
     let mut peer = HttpPeer::new(address, false, String::new());
