@@ -13,7 +13,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -30,6 +30,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
@@ -43,6 +44,10 @@ use super::farewell::Farewell;
 use super::last_word::last_word;
 use crate::proxy::settings::Settings;
 use crate::telemetry::Reason;
+
+/// How many bytes are written before the other connections of the worker have their turn. Without it a large answer runs
+/// through Pingora's pipe in one go, for as long as a dozen small ones take that wait behind it.
+const TURN: usize = 64 * 1024;
 
 /// What a [`Downstream`] rests on.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {
@@ -87,6 +92,8 @@ pub struct Downstream<S: Transport> {
     answering: bool,
     /// Set once our side is closed.
     linger: Option<Linger>,
+    /// Bytes written in this turn.
+    turn: usize,
 }
 
 /// A client that takes nothing of what is sent to it.
@@ -173,6 +180,7 @@ impl<S: Transport> Downstream<S> {
             half_closed: None,
             answering: false,
             linger: None,
+            turn: 0,
         })
     }
 
@@ -386,8 +394,13 @@ impl<S: Transport> AsyncWrite for Downstream<S> {
         if this.connection.is_cut() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        if this.turn >= TURN {
+            this.turn = 0;
+            ready!(pin!(yield_now()).poll(cx));
+        }
         let outcome = this.poll_send(cx, data);
         let count = ready!(this.poll_taken(cx, outcome))?;
+        this.turn += count;
         this.went(data.get(..count).unwrap_or_default());
         Poll::Ready(Ok(count))
     }
@@ -462,3 +475,46 @@ impl<S: Transport> GetSocketDigest for Downstream<S> {
 
 #[async_trait]
 impl<S: Transport> Peek for Downstream<S> {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::net::TcpListener;
+
+    use super::super::connection::Security;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_answer_gives_others_their_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        let local = server.local_addr().unwrap();
+        let connection = Arc::new(Connection::new(local, peer, Security::Plain));
+        connection.enter(Phase::Answer);
+        let bounds = Bounds::from(&Settings::default());
+        let mut stream =
+            Downstream::new(server, local, connection, Bytes::new(), ALPN::H1, None, bounds).expect("a stream");
+        // A client that takes all at once: only the turns keep the writer from going on.
+        tokio::spawn(async move { tokio::io::copy(&mut client, &mut tokio::io::sink()).await });
+        let turns = Arc::new(AtomicUsize::new(0));
+        let other = tokio::spawn({
+            let turns = turns.clone();
+            async move {
+                loop {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    yield_now().await;
+                }
+            }
+        });
+        let piece = vec![0; TURN / 4];
+        let mut had = Vec::new();
+        for _ in 0..12 {
+            stream.write_all(&piece).await.unwrap();
+            had.push(turns.load(Ordering::Relaxed));
+        }
+        other.abort();
+        assert!(had[4] > had[0] && had[8] > had[4], "after each piece the other task had had {had:?} turns");
+    }
+}
