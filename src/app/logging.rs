@@ -18,7 +18,7 @@ pub fn start(config: &Config) -> Result<(), Failure> {
     };
     // what kube says of a connection that fails we say too, with what it was for
     let filter = format!("{},kube_client::client::builder=off", config.log_level.as_str());
-    let options = log::Options { format, filter, ..log::Options::default() };
+    let options = log::Options { format, filter };
     log::init(&options).map_err(|error| Failure::WrongUse(error.to_string()))
 }
 

@@ -327,7 +327,7 @@ choice! {
         Info = "info",
         /// What happened to each connection.
         Debug = "debug",
-        /// Everything.
+        /// Everything; in a release the same as `debug`.
         Trace = "trace",
     }
 }

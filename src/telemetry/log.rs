@@ -1,7 +1,8 @@
 //! The log: `tracing` to stderr, as text for people or as JSON, with Pingora's `log` records bridged in.
 //!
 //! Pingora, hyper and h2 print whole requests, credentials included, below the level `info`: their targets are
-//! capped there, whatever the filter says, unless [`WireLogs::Shown`] asks for it by name.
+//! capped there, whatever the filter says. Of a release Pingora's lines below `info`, and everybody's below `debug`, are
+//! not even a part (`Cargo.toml`).
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -29,16 +30,6 @@ pub enum Format {
     Json,
 }
 
-/// Whether the libraries that see requests may print them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WireLogs {
-    /// Capped at `info`.
-    #[default]
-    Hidden,
-    /// As the filter says: credentials of clients end up in the log.
-    Shown,
-}
-
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -47,8 +38,6 @@ pub struct Options {
     /// A level (`error warn info debug trace off`), or directives of `tracing`'s `EnvFilter`
     /// (`info,transom::proxy=debug`).
     pub filter: String,
-    /// Whether the libraries that see requests may print them.
-    pub wire: WireLogs,
 }
 
 /// Why there is no log.
@@ -78,7 +67,7 @@ pub enum LogError {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { format: Format::Text, filter: "info".to_owned(), wire: WireLogs::Hidden }
+        Options { format: Format::Text, filter: "info".to_owned() }
     }
 }
 
@@ -140,19 +129,16 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = parse(&options.filter)?;
-    let wire = options.wire;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines: Box<dyn Layer<_> + Send + Sync> = match options.format {
         Format::Text => lines.with_ansi(coloured).boxed(),
         Format::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
     };
-    Ok(Registry::default().with(filter_fn(move |metadata| allowed(metadata, wire))).with(filter).with(lines))
+    Ok(Registry::default().with(filter_fn(allowed)).with(filter).with(lines))
 }
 
-fn allowed(metadata: &Metadata<'_>, wire: WireLogs) -> bool {
-    wire == WireLogs::Shown
-        || *metadata.level() <= Level::INFO
-        || !WIRE_TARGETS.iter().any(|target| metadata.target().starts_with(target))
+fn allowed(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || !WIRE_TARGETS.iter().any(|target| metadata.target().starts_with(target))
 }
 
 #[cfg(test)]
@@ -200,12 +186,6 @@ mod tests {
             assert!(!text.contains("secret"), "{text}");
             assert!(text.contains("fine"), "{text}");
         }
-    }
-
-    #[test]
-    fn an_explicit_option_lifts_the_cap() {
-        let shown = Options { wire: WireLogs::Shown, ..options("debug") };
-        assert!(logged(&shown, || tracing::debug!(target: "pingora_core", "headers")).contains("headers"));
     }
 
     #[test]

@@ -13,6 +13,13 @@ pub(super) fn text(line: &mut Vec<u8>, value: &str) {
     joined(line, value, None);
 }
 
+/// A string of this program's own, in which nothing needs escaping.
+pub(super) fn word(line: &mut Vec<u8>, value: &'static str) {
+    line.push(b'"');
+    line.extend_from_slice(value.as_bytes());
+    line.push(b'"');
+}
+
 /// Two parts with a slash between them, as one string.
 pub(super) fn joined(line: &mut Vec<u8>, first: &str, second: Option<&str>) {
     line.push(b'"');

@@ -77,9 +77,9 @@ fn json_line(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: 
     put(",\"method\":", Value::Text(record.method));
     put(",\"host\":", Value::Text(record.host));
     put(",\"path\":", Value::Text(record.bare_path()));
-    put(",\"protocol\":", Value::Text(record.protocol));
+    put(",\"protocol\":", Value::Word(record.protocol));
     put(",\"status\":", Value::Number(record.code.into()));
-    put(",\"reason\":", Value::Text(record.reason.as_str()));
+    put(",\"reason\":", Value::Word(record.reason.as_str()));
     put(",\"duration_ms\":", Value::Milliseconds(record.duration));
     put(",\"upstream_duration_ms\":", Value::Milliseconds(record.upstream_duration));
     put(",\"bytes\":", Value::Number(record.bytes_sent));
@@ -90,7 +90,7 @@ fn json_line(line: &mut Vec<u8>, record: &RequestRecord<'_>, time: &str, rules: 
     put(",\"gateway\":", listener.map_or(Value::Null, |l| Value::Joined(l.namespace, l.gateway)));
     put(",\"listener\":", listener.map_or(Value::Null, |l| Value::Text(l.listener)));
     let route = record.route.as_ref();
-    put(",\"route_kind\":", route.map_or(Value::Null, |r| Value::Text(r.kind)));
+    put(",\"route_kind\":", route.map_or(Value::Null, |r| Value::Word(r.kind)));
     put(",\"route\":", route.map_or(Value::Null, |r| Value::Joined(r.namespace, r.name)));
     put(",\"rule\":", route.map_or(Value::Null, |r| Value::Number(r.rule.into())));
     put(",\"tls\":", Value::Bool(record.tls));
@@ -135,6 +135,8 @@ enum Value<'a> {
     Number(u64),
     Milliseconds(Duration),
     Text(&'a str),
+    /// Of this program's own: nothing to escape.
+    Word(&'static str),
     /// `namespace/name`
     Joined(&'a str, &'a str),
     Address(SocketAddr),
@@ -150,6 +152,7 @@ impl Value<'_> {
             Value::Number(value) => json::number(line, value),
             Value::Milliseconds(value) => json::milliseconds(line, value),
             Value::Text(value) => json::text(line, value),
+            Value::Word(value) => json::word(line, value),
             Value::Joined(namespace, name) => json::joined(line, namespace, Some(name)),
             Value::Address(value) => json::address(line, value),
             // A `Vec` takes everything, and this is text.
