@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,7 +23,7 @@ use hyper::Request;
 use support::client::{Answer, Client};
 use support::config::{Config, ListenerSpec, listener, rule};
 use support::upstream::Echo;
-use support::{Gateway, eventually, free_address};
+use support::{Gateway, eventually, free_address, settled};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use transom::proxy::{AddressRanges, PortSettings, ProxyProtocol, Settings};
@@ -159,21 +159,6 @@ async fn whom_the_proxy_protocol_names_is_who_must_be_trusted() {
     }
 }
 
-/// Which endpoints each of 32 clients meets, whoever forwards for it.
-async fn meet(client: &mut Client) -> Vec<BTreeSet<String>> {
-    let mut met = Vec::new();
-    for number in 0..32 {
-        let mut of_one = BTreeSet::new();
-        for last in ["", ", 10.0.0.1", ", 10.0.0.2"] {
-            let way = format!("192.0.2.{number}{last}");
-            let answer = client.send(request(&[("x-forwarded-for", &way)])).await.unwrap();
-            of_one.insert(answer.summary());
-        }
-        met.push(of_one);
-    }
-    met
-}
-
 #[tokio::test]
 async fn consistent_hashing_goes_by_the_client_that_was_found() {
     let address = free_address();
@@ -190,15 +175,13 @@ async fn consistent_hashing_goes_by_the_client_that_was_found() {
     snapshot.upstreams[0].policy =
         Policy { balance: Balance::ConsistentHash(HashKey::ClientAddress), ..Policy::default() };
     gateway.serve(snapshot).await;
-    let mut client = Client::h1(address).await;
-    // Keys go by the ring, which is built beside the workers and comes a moment after the snapshot.
-    let until = Instant::now() + Duration::from_secs(10);
-    let mut met = meet(&mut client).await;
-    while !met.iter().all(|endpoints| endpoints.len() == 1) {
-        assert!(Instant::now() < until, "one client, one endpoint: {met:?}");
-        met = meet(&mut client).await;
+    let ways = ["", ", 10.0.0.1", ", 10.0.0.2"];
+    let way = |number: usize| format!("192.0.2.{}{}", number / ways.len(), ways[number % ways.len()]);
+    let met = settled(address, 32 * ways.len(), "x-forwarded-for", way).await;
+    for of_one in met.chunks(ways.len()) {
+        assert!(of_one.iter().all(|endpoint| *endpoint == of_one[0]), "one client, one endpoint: {of_one:?}");
     }
-    let taken: BTreeSet<String> = met.into_iter().flatten().collect();
+    let taken: BTreeSet<String> = met.into_iter().collect();
     assert!(taken.len() > 1, "{taken:?}");
 }
 

@@ -24,7 +24,7 @@ use hyper::Request;
 use support::client::{Client, get};
 use support::config::{Config, endpoints, listener, upstream_id};
 use support::upstream::Echo;
-use support::{Gateway, eventually, free_address};
+use support::{Gateway, eventually, free_address, meet, settled};
 use transom::proxy::Settings;
 use transom::snapshot::policy::{Balance, HashKey};
 use transom::snapshot::{Policy, Snapshot, UpstreamProtocol};
@@ -75,26 +75,6 @@ async fn in_turn_each_endpoint_of_a_worker_has_exactly_its_turns() {
     }
     assert!(order.chunks(5).all(|round| round == &order[..5]), "{order:?}");
     assert!(echoes.iter().all(|echo| echo.requests() == 10));
-}
-
-/// Which endpoint each of the users `0..count` meets, by `header`.
-async fn meet(client: &mut Client, count: usize, header: &str, value: impl Fn(usize) -> String) -> Vec<String> {
-    let mut met = Vec::new();
-    for user in 0..count {
-        let request = Request::get("http://a.com/").header(header, value(user)).body(Full::default()).unwrap();
-        met.push(client.send(request).await.unwrap().summary());
-    }
-    met
-}
-
-/// The same, once the ring is there.
-async fn settled(address: SocketAddr, count: usize, header: &str, value: impl Fn(usize) -> String) -> Vec<String> {
-    eventually("every key has its endpoint", || async {
-        let mut client = Client::h1(address).await;
-        let first = meet(&mut client, count, header, &value).await;
-        (first == meet(&mut client, count, header, &value).await).then_some(first)
-    })
-    .await
 }
 
 fn moved(before: &[String], after: &[String]) -> usize {

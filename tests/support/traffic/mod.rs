@@ -31,6 +31,8 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use http_body_util::Full;
+use hyper::Request;
 use transom::lifecycle::Readiness;
 use transom::proxy::{BindState, Proxy, Settings};
 use transom::snapshot::{Publisher, Snapshot};
@@ -108,4 +110,29 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut check:
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Which endpoint each of the users `0..count` meets, by `header`.
+pub async fn meet(
+    client: &mut client::Client,
+    count: usize,
+    header: &str,
+    value: impl Fn(usize) -> String,
+) -> Vec<String> {
+    let mut met = Vec::new();
+    for user in 0..count {
+        let request = Request::get("http://a.com/").header(header, value(user)).body(Full::default()).unwrap();
+        met.push(client.send(request).await.unwrap().summary());
+    }
+    met
+}
+
+/// The same, once the ring is there: it is built beside the workers and comes a moment after the snapshot.
+pub async fn settled(address: SocketAddr, count: usize, header: &str, value: impl Fn(usize) -> String) -> Vec<String> {
+    eventually("every key has its endpoint", || async {
+        let mut client = client::Client::h1(address).await;
+        let first = meet(&mut client, count, header, &value).await;
+        (first == meet(&mut client, count, header, &value).await).then_some(first)
+    })
+    .await
 }
