@@ -127,7 +127,8 @@ settings! {
     admin_address: AdminAddress = "127.0.0.1:15000", Serving;
     /// Data workers, each one a thread with its own sockets and connection pools. 0 stands for one a core.
     workers: Workers = "0", Serving;
-    /// The least severe events that are logged. A release knows no `trace`: it logs what `debug` does.
+    /// The least severe events that are logged. What clients do stands in the access log and the metrics; what libraries
+    /// say of it is logged from `debug` on. A release knows no `trace`: it logs what `debug` does.
     log_level: LogLevel = "info", Serving;
     /// How events are logged, on standard error: as text for people, or as one JSON object a line.
     log_format: LogFormat = "text", Serving;

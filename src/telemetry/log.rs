@@ -2,7 +2,7 @@
 //!
 //! Pingora, hyper and h2 print whole requests, credentials included, below the level `info`: their targets are
 //! capped there, whatever the filter says. Of a release Pingora's lines below `info`, and everybody's below `debug`, are
-//! not even a part (`Cargo.toml`).
+//! not even a part (`Cargo.toml`). What they say of single clients is for who debugs: it is left out above `debug`.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -19,6 +19,11 @@ use tracing_subscriber::{Layer, Registry};
 
 /// Targets whose debug output holds headers.
 const WIRE_TARGETS: [&str; 5] = ["pingora", "hyper", "h2", "tungstenite", "tokio_tungstenite"];
+
+/// Targets that write a line for each client that goes away, comes too late or errs. What came of every request and
+/// connection stands in the access log and the metrics; a log that anybody can fill would hide the rest.
+const CLIENT_TARGETS: [&str; 5] =
+    ["pingora_proxy", "pingora_core::apps", "pingora_core::protocols::http", "h2", "rustls"];
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,16 +134,18 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = parse(&options.filter)?;
+    let is_debug = filter.max_level_hint() >= Some(LevelFilter::DEBUG);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines: Box<dyn Layer<_> + Send + Sync> = match options.format {
         Format::Text => lines.with_ansi(coloured).boxed(),
         Format::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
     };
-    Ok(Registry::default().with(filter_fn(allowed)).with(filter).with(lines))
+    Ok(Registry::default().with(filter_fn(move |metadata| is_allowed(metadata, is_debug))).with(filter).with(lines))
 }
 
-fn allowed(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO || !WIRE_TARGETS.iter().any(|target| metadata.target().starts_with(target))
+fn is_allowed(metadata: &Metadata<'_>, is_debug: bool) -> bool {
+    let is_of = |targets: &[&str]| targets.iter().any(|target| metadata.target().starts_with(target));
+    if *metadata.level() > Level::INFO { !is_of(&WIRE_TARGETS) } else { is_debug || !is_of(&CLIENT_TARGETS) }
 }
 
 #[cfg(test)]
@@ -185,6 +192,20 @@ mod tests {
             });
             assert!(!text.contains("secret"), "{text}");
             assert!(text.contains("fine"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_libraries_say_of_single_clients_is_for_who_debugs() {
+        for (filter, is_seen) in [("info", false), ("warn", false), ("debug", true)] {
+            let text = logged(&options(filter), || {
+                tracing::error!(target: "pingora_proxy", "Fail to proxy");
+                tracing::warn!(target: "rustls::common_state", "Sending warning alert");
+                tracing::error!(target: "pingora_core::connectors", "of the gateway itself");
+            });
+            assert_eq!(text.contains("Fail to proxy"), is_seen, "{filter}: {text}");
+            assert_eq!(text.contains("alert"), is_seen, "{filter}: {text}");
+            assert!(text.contains("of the gateway itself"), "{filter}: {text}");
         }
     }
 

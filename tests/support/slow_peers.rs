@@ -55,7 +55,7 @@ pub struct World {
     pub transom: Transom,
     pub http: SocketAddr,
     pub https: SocketAddr,
-    _space: tempfile::TempDir,
+    space: tempfile::TempDir,
 }
 
 /// Slow clients at work, in a thread of their own.
@@ -107,7 +107,13 @@ impl World {
         let transom =
             Transom::start(&folder, &["--workers", "2", "--max-connections", "15000"]).ready(Duration::from_secs(60));
         let on = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        World { transom, http: on(http), https: on(https), _space: space }
+        World { transom, http: on(http), https: on(https), space }
+    }
+
+    /// What the gateway has logged so far that is a warning or worse.
+    pub fn complaints(&self) -> String {
+        let log = fs::read_to_string(self.space.path().join("manifests.log")).expect("a log");
+        log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).take(5).collect()
     }
 
     /// Memory of the gateway that is its alone, in KiB.
