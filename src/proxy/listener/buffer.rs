@@ -20,7 +20,7 @@ pub struct WriteBuffer<S> {
 }
 
 impl<S> WriteBuffer<S> {
-    /// Nothing waits yet, and nothing is allocated before the first write.
+    /// Nothing waits yet, and nothing is allocated but for what does.
     pub fn new(inner: S) -> Self {
         WriteBuffer { inner, waiting: Vec::new(), sent: 0, taken: 0 }
     }
@@ -46,9 +46,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteBuffer<S> {
             self.sent += count;
             self.taken += count as u64;
         }
-        self.waiting.clear();
-        self.sent = 0;
+        self.has_gone();
         Poll::Ready(Ok(()))
+    }
+
+    /// Nothing waits any more. The memory goes back: the next connection that writes finds it in the processor's cache.
+    fn has_gone(&mut self) {
+        self.waiting = Vec::new();
+        self.sent = 0;
     }
 
     fn poll_write_with_waiting(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
@@ -67,13 +72,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteBuffer<S> {
             self.taken += count as u64;
             self.sent += count - beyond;
             if beyond > 0 {
-                self.waiting.clear();
-                self.sent = 0;
+                self.has_gone();
                 return Poll::Ready(Ok(beyond));
             }
         }
-        self.waiting.clear();
-        self.sent = 0;
+        self.has_gone();
         let count = ready!(Pin::new(&mut self.inner).poll_write(cx, data))?;
         self.taken += count as u64;
         Poll::Ready(Ok(count))
