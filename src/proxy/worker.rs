@@ -32,7 +32,7 @@ use crate::telemetry::Recorder;
 /// Tries of one request, whatever its rule says. How many there are is decided in [`retry`](super::retry).
 const MAX_TRIES: usize = 1024;
 
-/// How often a worker looks whether many of its connections have gone, and how many are many: each holds some 40 KiB.
+/// How often a worker looks whether many of its connections have gone, and how many are many: each holds some 35 KiB.
 const LOOK: Duration = Duration::from_secs(2);
 const FEWER: usize = 32;
 

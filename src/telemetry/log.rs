@@ -20,8 +20,8 @@ use tracing_subscriber::{Layer, Registry};
 /// Targets whose debug output holds headers.
 const WIRE_TARGETS: [&str; 5] = ["pingora", "hyper", "h2", "tungstenite", "tokio_tungstenite"];
 
-/// Targets that write a line for each client that goes away, comes too late or errs. What came of every request and
-/// connection stands in the access log and the metrics; a log that anybody can fill would hide the rest.
+/// Targets that write a line for each client, or endpoint, that goes away, comes too late or errs. What came of requests
+/// and connections stands in the access log and the metrics; a log that anybody can fill would hide the rest.
 const CLIENT_TARGETS: [&str; 5] =
     ["pingora_proxy", "pingora_core::apps", "pingora_core::protocols::http", "h2", "rustls"];
 

@@ -25,7 +25,7 @@ pub fn free_port() -> u16 {
 }
 
 impl Transom {
-    /// Starts `transom run -f folder` with its output in `folder/../transom.log`, without waiting.
+    /// Starts `transom run -f folder` with its output in `folder.log`, without waiting.
     pub fn start(folder: &Path, extra: &[&str]) -> Transom {
         let folder_argument = folder.to_str().expect("UTF-8");
         Transom::run(&[&["-f", folder_argument], extra].concat(), &folder.with_extension("log"))

@@ -110,10 +110,11 @@ impl World {
         World { transom, http: on(http), https: on(https), space }
     }
 
-    /// What the gateway has logged so far that is a warning or worse.
-    pub fn complaints(&self) -> String {
+    /// What the gateway has logged so far that is a warning or worse; the first few lines of it.
+    pub fn complaints(&self) -> Vec<String> {
         let log = fs::read_to_string(self.space.path().join("manifests.log")).expect("a log");
-        log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).take(5).collect()
+        let complains = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        log.lines().filter(complains).take(5).map(str::to_owned).collect()
     }
 
     /// Memory of the gateway that is its alone, in KiB.

@@ -46,12 +46,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteBuffer<S> {
             self.sent += count;
             self.taken += count as u64;
         }
-        self.has_gone();
+        self.give_back();
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing waits any more. The memory goes back: the next connection that writes finds it in the processor's cache.
-    fn has_gone(&mut self) {
+    /// Once nothing waits any more. The next connection that writes finds the memory in the processor's cache.
+    fn give_back(&mut self) {
         self.waiting = Vec::new();
         self.sent = 0;
     }
@@ -72,11 +72,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteBuffer<S> {
             self.taken += count as u64;
             self.sent += count - beyond;
             if beyond > 0 {
-                self.has_gone();
+                self.give_back();
                 return Poll::Ready(Ok(beyond));
             }
         }
-        self.has_gone();
+        self.give_back();
         let count = ready!(Pin::new(&mut self.inner).poll_write(cx, data))?;
         self.taken += count as u64;
         Poll::Ready(Ok(count))
