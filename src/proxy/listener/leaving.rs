@@ -2,9 +2,13 @@
 //! itself (GOAWAY). In come the signals of the listener and of the worker; a connection that is not to be served any
 //! longer is done. That the process ends is the same to it as that one listener goes.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +58,24 @@ impl Company {
     }
 }
 
+/// Returns when a signal is given. It is polled with each turn of a connection's task, which is to cost next to nothing
+/// as long as there is no news: whom the signal wakes is asked for once, and not with each turn.
+async fn rouse(signal: &mut watch::Receiver<bool>) -> Result<(), watch::error::RecvError> {
+    let news = signal.clone();
+    // Unconstrained: a turn that has used up its budget would come to an end here with nobody asked.
+    let mut given = pin!(unconstrained(signal.wait_for(|given| *given)));
+    let mut told: Option<Waker> = None;
+    poll_fn(|cx| {
+        let is_told = told.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if is_told && matches!(news.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        told = Some(cx.waker().clone());
+        given.as_mut().poll(cx).map_ok(|_| ())
+    })
+    .await
+}
+
 /// Returns when a connection whose listener is closed may be dropped if nothing was asked on it yet.
 pub async fn unheard(signals: &Signals) {
     let _ = signals.closed.clone().wait_for(|closed| *closed).await;
@@ -65,7 +87,7 @@ pub async fn unheard(signals: &Signals) {
 ///
 /// WebSockets part when nothing else of their listener is in flight, and at the `last_call` in any case.
 pub async fn leave(connection: &Connection, mut signals: Signals, last_call: &CancellationToken) {
-    let drains = signals.draining.wait_for(|draining| *draining).await.is_ok();
+    let drains = rouse(&mut signals.draining).await.is_ok();
     if drains {
         connection.end_soon();
     }
@@ -96,5 +118,75 @@ pub async fn leave(connection: &Connection, mut signals: Signals, last_call: &Ca
         connection.part(parting);
         tokio::task::yield_now().await; // the whole task is polled again, and the stream sees it
         tokio::time::sleep(time).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Wake};
+
+    use tokio::task::coop::consume_budget;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_waker_that_asked_last_is_woken() {
+        let (send, mut signal) = watch::channel(false);
+        let [first, last] = [(); 2].map(|()| Arc::new(Woken::default()));
+        let mut roused = pin!(rouse(&mut signal));
+        for waker in [&first, &first, &last, &last] {
+            let waker = Waker::from(waker.clone());
+            assert!(roused.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        send.send(true).unwrap();
+        assert!(last.0.load(Ordering::Relaxed));
+        let waker = Waker::from(last);
+        assert!(roused.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[test]
+    fn it_ends_with_whoever_would_signal() {
+        let (send, mut signal) = watch::channel(false);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut roused = pin!(rouse(&mut signal));
+        assert!(roused.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(send);
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert!(matches!(roused.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Err(_))));
+    }
+
+    #[tokio::test]
+    async fn a_signal_is_heard_by_a_task_that_had_used_up_its_budget() {
+        let (send, mut signal) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let mut roused = pin!(rouse(&mut signal));
+            let mut is_first = true;
+            poll_fn(|cx| {
+                // What else the connection does is polled before, and here it takes all that a turn may.
+                let mut has_budget = std::mem::take(&mut is_first);
+                while has_budget {
+                    has_budget = pin!(consume_budget()).poll(cx).is_ready();
+                }
+                roused.as_mut().poll(cx)
+            })
+            .await
+        });
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        send.send(true).unwrap();
+        tokio::time::timeout(Duration::from_secs(5), task).await.expect("it is not woken").unwrap().unwrap();
     }
 }
