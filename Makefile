@@ -30,7 +30,7 @@ test: deps ## every test; prints the counts
 lint: deps ## rustfmt, clippy as errors, licences, bans and sources of dependencies, the chart
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet -- -D warnings
-	$(CARGO) clippy --tests --benches --quiet -- -D warnings $(IN_TESTS)
+	$(CARGO) clippy --tests --benches --examples --quiet -- -D warnings $(IN_TESTS)
 	@tools/deny.sh
 	@tools/chart.sh --check
 

@@ -50,6 +50,9 @@ def main():
     if not options.no_build:
         print("building the release", flush=True)
         subprocess.run([ROOT / "tools" / "release.sh"], cwd=ROOT, check=True)
+        if proxies.Plain in chosen:
+            print("building Pingora alone", flush=True)
+            subprocess.run(["cargo", "build", "--quiet", "--release", "--locked", "--example", "plain"], cwd=ROOT, check=True)
         if is_asked("instructions"):
             print("building it with symbols", flush=True)
             subprocess.run(["cargo", "build", "--quiet", "--profile", "profiling"], cwd=ROOT, check=True)
@@ -89,7 +92,7 @@ def begin(proxy):
 
 def serve(world, rows, chosen, upstreams, options, measured):
     """Measures the rows of a world. How long each proxy took to start, and what it holds at the end."""
-    running = [one(world, upstreams) for one in chosen]
+    running = [one(world, upstreams) for one in chosen if one.serves(world)]
     try:
         times = {proxy.name: begin(proxy) for proxy in running}
         for row in rows:

@@ -25,7 +25,10 @@ def page(measured):
 def head(measured):
     options = measured["options"]
     on = "\n".join(f"- {one['version']} ({name}): {one['on']}" for name, one in measured["proxies"].items())
-    return f"""Written by `make bench-compare` (`tools/bench_compare`); run it on your own machine, the ratios are what travels.
+    return f"""Written by `make bench-compare` (`tools/bench_compare`); run it on your own machine. The ratios travel between
+machines of one kind, and not to another processor: nginx does a request in a quarter of Transom's instructions, most of both
+in the kernel, and what an instruction more costs differs (docs/decisions, 38). The column of Pingora alone tells what of Transom's cost is
+what it is built on.
 
 Machine: {measured['machine']}; others used {measured['others']:.0%} of it before the run{", which is too much for these figures to be trusted" if measured['others'] > options['idle'] else ""}.
 Build: `make release` (fat LTO, one codegen unit, mimalloc, code laid out by BOLT after a run), {measured['compiler']}.
@@ -37,7 +40,7 @@ system, `/proc/PID/stat`) over requests that were answered well: the median of t
 the ratios to nginx *within* a round. What each proxy answers is verified first: status, body, and the host that reached the
 upstream. Load: wrk, 64 connections, each request drawn at random from all routes; h2load for HTTP/2 (8 connections, 8
 streams each); for new TLS connections a client of our own that never resumes. All proxies pass on `X-Forwarded-*`, keep
-connections on both sides and bound the time of a request. Beyond that is switched on:
+connections on both sides and, but for Pingora alone, bound the time of a request. Beyond that is switched on:
 
 {on}"""
 

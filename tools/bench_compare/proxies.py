@@ -1,5 +1,5 @@
 """The proxies, each told in its own words to serve a world with one worker. All pass on who the client is, keep
-connections on both sides, and bound the time of a request. What else is switched on stands in `on`."""
+connections on both sides, and, but for `Plain`, bound the time of a request. What else is switched on stands in `on`."""
 
 import json
 import os
@@ -56,6 +56,11 @@ class Proxy:
         if self.process:
             self.process.stop()
             self.process = None
+
+    @classmethod
+    def serves(cls, world):
+        """Whether it can."""
+        return True
 
     @classmethod
     def version(cls):
@@ -317,6 +322,26 @@ class Transom(Logging):
         return " ".join(text.split())
 
 
+class Plain(Proxy):
+    """What Transom is built on, with next to nothing on top (benches/plain.rs): what both cost alike is not Transom's."""
+
+    name = "Pingora alone"
+    on = "nothing: no routes (with 10,000 of them neither), no log, no metrics, no bound in time; not laid out by BOLT"
+    binary = ROOT / "target" / "release" / "examples" / "plain"
+
+    @classmethod
+    def serves(cls, world):
+        return world.front == "http"
+
+    def command(self):
+        return [self.binary, f"127.0.0.1:{self.port}", f"127.0.0.1:{self.upstream}"]
+
+    @classmethod
+    def version(cls):
+        locked = (ROOT / "Cargo.lock").read_text()
+        return "pingora " + re.search(r'name = "pingora"\nversion = "(.+)"', locked).group(1)
+
+
 class NginxLogging(Logging, Nginx):
     name = "nginx, logging"
     on = "access log (text) to a pipe"
@@ -324,5 +349,4 @@ class NginxLogging(Logging, Nginx):
     access_log = "/dev/stdout line"
 
 
-
-ALL = [Nginx, NginxLogging, Transom, Haproxy, Envoy, Traefik]
+ALL = [Nginx, NginxLogging, Transom, Plain, Haproxy, Envoy, Traefik]
