@@ -26,9 +26,8 @@ def head(measured):
     options = measured["options"]
     on = "\n".join(f"- {one['version']} ({name}): {one['on']}" for name, one in measured["proxies"].items())
     return f"""Written by `make bench-compare` (`tools/bench_compare`); run it on your own machine. The ratios travel between
-machines of one kind, and not to another processor: nginx does a request in a quarter of Transom's instructions, most of both
-in the kernel, and what an instruction more costs differs (docs/decisions, 38). The column of Pingora alone tells what of Transom's cost is
-what it is built on.
+machines of one kind, not to another processor: nginx does a request in a quarter of Transom's instructions, and what the others
+cost is the processor's (docs/decisions, 38). Beside Pingora alone is what of the cost is Transom's own.
 
 Machine: {measured['machine']}; others used {measured['others']:.0%} of it before the run{", which is too much for these figures to be trusted" if measured['others'] > options['idle'] else ""}.
 Build: `make release` (fat LTO, one codegen unit, mimalloc, code laid out by BOLT after a run), {measured['compiler']}.
